@@ -1,0 +1,348 @@
+//! What publisher and consumer have in common: a seat, a bell, and waiting for the turn.
+
+use super::attach::{Shared, look_at_peer};
+use super::memory::{Memory, Place};
+use super::seat::{Care, Sitter, Taken};
+use super::turn::{Abandoning, Content, Side, Turn, Word};
+use crate::bell::{Awaited, SPIN_LOOK, TICK, Waiter};
+use crate::error::{Delivered, Error};
+use crate::steps::step;
+use crate::sys;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// Until when to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(crate) const NEVER: Deadline = Deadline(None);
+
+    pub(crate) fn after(limit: Duration) -> Self {
+        Deadline(Instant::now().checked_add(limit))
+    }
+
+    pub(crate) fn of(limit: Option<Duration>) -> Self {
+        limit.map_or(Self::NEVER, Self::after)
+    }
+}
+
+/// The peer that a stream or a long reply was begun with: only that one can go on with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Partner {
+    generation: u32,
+    pid: u32,
+}
+
+/// Why waiting ended without the turn.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    TimedOut,
+    Died { pid: u32 },
+    Left,
+    Failed(Error),
+}
+
+/// One end of a channel.
+pub(crate) struct End {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) side: Side,
+    seat: Taken,
+    pub(crate) waiter: Waiter,
+    /// The peer's generation whose death or leaving was reported already.
+    reported: u32,
+    /// When the peer's seat was last looked at, by lock and by pid.
+    looked: Instant,
+    looked_at_pid: Instant,
+    /// Ends are `Send`, not `Sync`.
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl End {
+    pub(crate) fn new(shared: Arc<Shared>, side: Side, waiter: Waiter) -> Result<Self, Error> {
+        let seat = shared.sit(side)?;
+        let now = Instant::now();
+        let mut end = End {
+            shared,
+            side,
+            seat,
+            waiter,
+            reported: 0,
+            looked: now,
+            looked_at_pid: now,
+            not_sync: PhantomData,
+        };
+        // Who went before one came is no news, unless it left something to be consumed.
+        let waits = side == Side::Consumer && end.turn().look(side).is_ok();
+        if !waits {
+            end.reported = match end.look_at_peer(Care::LockAndPid)? {
+                Sitter::Dead { generation, .. } | Sitter::Left { generation } => generation,
+                Sitter::Nobody | Sitter::Alive { .. } => 0,
+            };
+        }
+        Ok(end)
+    }
+
+    #[inline]
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.shared.memory
+    }
+
+    #[inline]
+    pub(crate) fn turn(&self) -> Turn<'_, AtomicU64> {
+        self.shared.memory.turn()
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.shared.name.as_str().to_owned()
+    }
+
+    fn look_at_peer(&self, care: Care) -> Result<Sitter, Error> {
+        look_at_peer(&self.shared, self.side, care)
+    }
+
+    /// Passes the turn and rings where the other side sleeps. Returns the word that was there.
+    #[inline]
+    pub(crate) fn pass(&self, mine: Word, content: Content) -> Word {
+        let before = self.turn().pass(mine, content);
+        self.passed(before)
+    }
+
+    /// What follows every passing.
+    #[inline]
+    pub(crate) fn passed(&self, before: Word) -> Word {
+        match self.side {
+            Side::Publisher => {
+                step!("send:passed");
+            }
+            Side::Consumer => {
+                step!("consume:passed");
+            }
+        }
+        self.shared.ring_if_asleep(before, self.side);
+        match self.side {
+            Side::Publisher => {
+                step!("send:rung");
+            }
+            Side::Consumer => {
+                step!("consume:rung");
+            }
+        }
+        before
+    }
+
+    /// Waits for the turn. With a `partner`, the peer's being another one by now is a death too.
+    #[inline]
+    pub(crate) fn wait(
+        &mut self,
+        deadline: Deadline,
+        partner: Option<Partner>,
+    ) -> Result<Word, Stop> {
+        match self.turn().look(self.side) {
+            Ok(word) => Ok(word),
+            Err(_) => self.wait_longer(deadline, partner),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_longer(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
+        let shared = Arc::clone(&self.shared);
+        let side = self.side;
+        let mut waiter = self.waiter;
+        let mut awaited = TurnOf { end: self, deadline, partner };
+        let got = waiter.wait(shared.bell(side), &mut awaited, || shares_cpu(&shared, side));
+        self.waiter = waiter;
+        got
+    }
+
+    /// One look without waiting: the turn, or news of the peer, or neither.
+    pub(crate) fn try_wait(&mut self) -> Result<Option<Word>, Stop> {
+        match self.turn().look(self.side) {
+            Ok(word) => Ok(Some(word)),
+            Err(_) => match self.news(Instant::now(), None) {
+                None => Ok(None),
+                Some(stop) => Err(stop),
+            },
+        }
+    }
+
+    /// What is new about the peer, looked for at most once a millisecond.
+    fn news(&mut self, now: Instant, partner: Option<Partner>) -> Option<Stop> {
+        if now.duration_since(self.looked) < SPIN_LOOK {
+            return None;
+        }
+        self.looked = now;
+        let care = if now.duration_since(self.looked_at_pid) >= TICK {
+            self.looked_at_pid = now;
+            Care::LockAndPid
+        } else {
+            Care::Lock
+        };
+        let sitter = match self.look_at_peer(care) {
+            Ok(sitter) => sitter,
+            Err(error) => return Some(Stop::Failed(error)),
+        };
+        let (generation, stop) = match sitter {
+            Sitter::Nobody => return None,
+            Sitter::Alive { generation, .. } => {
+                let partner = partner.filter(|partner| partner.generation != generation)?;
+                (partner.generation, Stop::Died { pid: partner.pid })
+            }
+            Sitter::Dead { generation, pid } => (generation, Stop::Died { pid }),
+            Sitter::Left { generation } => (generation, Stop::Left),
+        };
+        if generation == self.reported && partner.is_none() {
+            return None;
+        }
+        self.reported = generation;
+        Some(stop)
+    }
+
+    /// Whoever sits opposite now.
+    pub(crate) fn partner(&self) -> Result<Partner, Error> {
+        Ok(match self.look_at_peer(Care::Lock)? {
+            Sitter::Alive { generation, pid } | Sitter::Dead { generation, pid } => {
+                Partner { generation, pid }
+            }
+            Sitter::Left { generation } => Partner { generation, pid: 0 },
+            Sitter::Nobody => Partner { generation: 0, pid: 0 },
+        })
+    }
+
+    /// Gives up what this end waits for. The word where it came at the last moment.
+    pub(crate) fn abandon(&self) -> Result<Word, Delivered> {
+        let abandoning = self.turn().abandon(self.side);
+        step!("call:abandoned");
+        match abandoning {
+            Abandoning::Came(word) => Ok(word),
+            Abandoning::Withdrawn => Err(Delivered::No),
+            Abandoning::Unknown => Err(Delivered::Unknown),
+        }
+    }
+
+    /// The error for a `stop` of `call`.
+    pub(crate) fn stopped(&self, stop: Stop, call: &'static str, delivered: Delivered) -> Error {
+        let name = self.name();
+        let peer = self.side.other().name();
+        match stop {
+            Stop::TimedOut => Error::TimedOut { name, call, delivered },
+            Stop::Died { pid } => Error::PeerDied { name, peer, pid, delivered },
+            Stop::Left => Error::Disconnected { name, peer },
+            Stop::Failed(error) => error,
+        }
+    }
+
+    pub(crate) fn corrupt(&self, what: &'static str) -> Error {
+        Error::Corrupt { name: self.name(), what }
+    }
+
+    pub(crate) fn aborted(&self) -> Error {
+        Error::Aborted { name: self.name(), peer: self.side.other().name() }
+    }
+
+    pub(crate) fn peer_died(&self, pid: u32, delivered: Delivered) -> Error {
+        Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid, delivered }
+    }
+
+    pub(crate) fn too_long(&self, call: &'static str, len: usize, limit: u64) -> Error {
+        Error::TooLong { name: self.name(), call, len: len as u64, limit }
+    }
+
+    /// Appends `len` bytes that stand at the start of `place`, as far as there is memory for them.
+    pub(crate) fn append(&self, place: Place, len: usize, to: &mut Vec<u8>) -> Result<(), Error> {
+        self.reserve(len, to)?;
+        self.memory().append(place, 0, len, to);
+        Ok(())
+    }
+
+    pub(crate) fn reserve(&self, len: usize, to: &mut Vec<u8>) -> Result<(), Error> {
+        to.try_reserve(len).map_err(|_| Error::System {
+            name: self.name(),
+            call: "allocate",
+            source: std::io::ErrorKind::OutOfMemory.into(),
+        })
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.shared.is_forked() {
+            return;
+        }
+        self.shared.seats().leave(self.seat);
+        // So that the other one sees it at once, and not a tick later.
+        if let Err(word) = self.turn().look(self.side.other()) {
+            self.shared.ring_if_asleep(word, self.side);
+        }
+    }
+}
+
+impl std::fmt::Debug for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct(self.side.name())
+            .field("name", &self.shared.name.as_str())
+            .field("wait", &self.waiter.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The turn, as something that is waited for.
+struct TurnOf<'e> {
+    end: &'e mut End,
+    deadline: Deadline,
+    partner: Option<Partner>,
+}
+
+impl Awaited for TurnOf<'_> {
+    type Got = Word;
+    type Stop = Stop;
+
+    #[inline]
+    fn look(&mut self) -> Option<Word> {
+        self.end.turn().look(self.end.side).ok()
+    }
+
+    fn arm(&mut self) -> bool {
+        self.end.turn().arm(self.end.side)
+    }
+
+    fn disarm(&mut self) -> bool {
+        self.end.turn().disarm(self.end.side)
+    }
+
+    fn inspect(&mut self) -> Option<Stop> {
+        let now = Instant::now();
+        // The peer first: that it is dead says more than that the time is up.
+        self.end.news(now, self.partner).or_else(|| {
+            self.deadline.0.is_some_and(|deadline| now >= deadline).then_some(Stop::TimedOut)
+        })
+    }
+
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        self.deadline.0.map_or(TICK, |deadline| deadline.saturating_duration_since(now).min(TICK))
+    }
+}
+
+/// Leaves word of the processor that this end runs on, and says whether the other was last seen on
+/// the same one. Either may have moved since; a wrong answer costs time and nothing else.
+fn shares_cpu(shared: &Shared, side: Side) -> bool {
+    let header = shared.memory.header();
+    let (mine, theirs) = match side {
+        Side::Publisher => (&header.publisher_notes.cpu, &header.consumer_notes.cpu),
+        Side::Consumer => (&header.consumer_notes.cpu, &header.publisher_notes.cpu),
+    };
+    let Some(here) = sys::current_cpu().and_then(|cpu| cpu.checked_add(1)) else {
+        return sys::only_one_cpu();
+    };
+    // Relaxed: a hint. Written only when it changes, so that the line stays shared.
+    if mine.load(Relaxed) != here {
+        mine.store(here, Relaxed);
+    }
+    theirs.load(Relaxed) == here || sys::only_one_cpu()
+}

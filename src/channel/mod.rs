@@ -1,0 +1,180 @@
+//! The channel: call and answer between exactly two processes, at the least latency there is.
+//!
+//! One region of shared memory, 4 MiB unless asked otherwise, and two named semaphores. A
+//! [`Publisher`] publishes or calls, a [`Consumer`] consumes and replies, turn by turn.
+//!
+//! # Which floor
+//!
+//! For one pair of programs that call and answer, this one. It waits on threads: a program that
+//! waits in `poll` or in an async runtime, and a server with many connections, want endpoints; a
+//! pool of workers wants block files. Both stand on this one and are not built yet; until then a
+//! server gives each caller a channel.
+//!
+//! # What it promises
+//!
+//! * The consumer gets exactly the bytes and the length that were published, 0 included, in order,
+//!   each message once.
+//! * Up to the capacity a message is one contiguous piece; above it, it comes in rounds.
+//! * What `publish` acknowledged is not lost: it stays in the region until a consumer let go of it.
+//!   A consumer that dies with a message leaves it to the next one, marked
+//!   [`redelivered`](Message::redelivered).
+//! * **When the peer dies** by whatever means, the survivor gets [`Error::PeerDied`] within a tenth
+//!   of a second and goes on with the next peer on the same name. Nobody has to clean up.
+//! * While both ends are busy there is no system call; while both wait there is no CPU used.
+//!
+//! `docs/recovery.md` has the table of who died where; `turn.rs` has the proof.
+//!
+//! # Example
+//!
+//! ```
+//! use antiphon::Channel;
+//!
+//! let name = format!("doc-channel-{}", std::process::id());
+//! let channel = Channel::create(&name)?;
+//! let mut publisher = channel.publisher()?;
+//!
+//! // Usually in another process:
+//! let answering = std::thread::spawn(move || {
+//!     let mut consumer = Channel::open(&name)?.consumer()?;
+//!     let message = consumer.consume()?;
+//!     let mut answer = message.view().to_vec();
+//!     answer.reverse();
+//!     message.reply(&answer)
+//! });
+//!
+//! assert_eq!(publisher.call(b"live")?, b"evil");
+//! answering.join().unwrap()?;
+//! # Ok::<(), antiphon::Error>(())
+//! ```
+//!
+//! # Its files, in reading order
+//!
+//! `turn.rs` whose turn it is: the states, the edges, the proof; `model.rs` beside it.
+//! `layout.rs` every shared byte. `memory.rs` the region by address, views. `seat.rs` who is
+//! attached and lives. `attach.rs` the door: create, open, reclaim, remove. `end.rs` waiting for
+//! the turn. `publisher.rs`, `consumer.rs` the two ends. `options.rs` what can be chosen.
+
+mod attach;
+mod consumer;
+mod end;
+mod layout;
+mod memory;
+#[cfg(all(test, loom))]
+mod model;
+mod options;
+mod publisher;
+mod seat;
+mod turn;
+
+pub use consumer::{Consumer, Message};
+pub use memory::View;
+pub use options::{ChannelOptions, MAX_MESSAGE_BYTES};
+pub use publisher::{Loan, Publisher};
+
+use crate::bell::Wait;
+use crate::error::Error;
+use crate::name::Name;
+use attach::{Intent, Shared};
+use std::sync::Arc;
+
+/// An open channel, from which its ends are taken. The ends own their share: the handle may be
+/// dropped before them.
+pub struct Channel {
+    shared: Arc<Shared>,
+    wait: Wait,
+}
+
+impl Channel {
+    /// Makes a new channel. What the dead left under the name is removed, with any message in it.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] where a living process has it; [`Error::NoSpace`], with nothing left behind;
+    /// [`Error::BadName`], [`Error::BadOption`], [`Error::NotAChannel`], [`Error::NotPermitted`].
+    pub fn create(name: &str) -> Result<Self, Error> {
+        Self::create_with(name, ChannelOptions::new())
+    }
+
+    /// Opens a channel that is there, and takes over what the dead left in it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Incompatible`] and [`Error::NameCollision`] where it is not
+    /// the one that was meant; [`Error::NotAChannel`], [`Error::NotPermitted`], [`Error::BadName`].
+    pub fn open(name: &str) -> Result<Self, Error> {
+        Self::open_with(name, ChannelOptions::new())
+    }
+
+    /// Opens the channel if it is there, makes it if not.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create) and [`open`](Self::open), but for `InUse` and `NotFound`.
+    pub fn open_or_create(name: &str) -> Result<Self, Error> {
+        Self::open_or_create_with(name, ChannelOptions::new())
+    }
+
+    /// Removes a channel's name. Those who are attached keep the channel and are not disturbed;
+    /// nobody else can come to it. The last end to leave does this by itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::NotAChannel`] for anything else of the name, which stays.
+    pub fn unlink(name: &str) -> Result<(), Error> {
+        Shared::unlink(&Name::new(name)?)
+    }
+
+    pub(crate) fn create_with(name: &str, options: ChannelOptions) -> Result<Self, Error> {
+        Self::attach(name, Intent::Create, options)
+    }
+
+    pub(crate) fn open_with(name: &str, options: ChannelOptions) -> Result<Self, Error> {
+        Self::attach(name, Intent::Open, options)
+    }
+
+    pub(crate) fn open_or_create_with(name: &str, options: ChannelOptions) -> Result<Self, Error> {
+        Self::attach(name, Intent::OpenOrCreate, options)
+    }
+
+    fn attach(name: &str, intent: Intent, options: ChannelOptions) -> Result<Self, Error> {
+        let shared = Shared::attach(Name::new(name)?, intent, options)?;
+        Ok(Channel { shared: Arc::new(shared), wait: options.wait })
+    }
+
+    /// Takes the publisher's seat.
+    ///
+    /// # Errors
+    /// [`Error::SeatTaken`] with the pid of the living process that has it.
+    pub fn publisher(&self) -> Result<Publisher, Error> {
+        Publisher::new(Arc::clone(&self.shared), self.wait)
+    }
+
+    /// Takes the consumer's seat.
+    ///
+    /// # Errors
+    /// [`Error::SeatTaken`] with the pid of the living process that has it.
+    pub fn consumer(&self) -> Result<Consumer, Error> {
+        Consumer::new(Arc::clone(&self.shared), self.wait)
+    }
+
+    /// The name as it was given, without a leading slash.
+    pub fn name(&self) -> &str {
+        self.shared.name.as_str()
+    }
+
+    /// The payload's bytes: a message up to this long is one piece.
+    pub fn capacity(&self) -> usize {
+        self.shared.memory.capacity()
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel")
+            .field("name", &self.name())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+static_assertions::assert_impl_all!(Channel: Send, Sync);
+static_assertions::assert_impl_all!(Publisher: Send);
+static_assertions::assert_impl_all!(Consumer: Send);
+static_assertions::assert_not_impl_any!(Publisher: Sync);
+static_assertions::assert_not_impl_any!(Consumer: Sync);

@@ -1,0 +1,595 @@
+//! The publisher: publishing, loans and calls.
+
+use super::attach::Shared;
+use super::end::{Deadline, End};
+use super::memory::{Gather, Place, ViewMut};
+use super::options::MAX_MESSAGE_BYTES;
+use super::turn::{Content, Side, Word};
+use crate::bell::{Wait, Waiter};
+use crate::error::{Delivered, Error};
+use crate::steps::step;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// The end that publishes and calls. One process has it at a time.
+///
+/// # Peer death
+/// When the consumer dies, the next operation that has to wait for it returns
+/// [`Error::PeerDied`], once; the one after that waits for the next consumer. A message that
+/// `publish` acknowledged stays in the region for that one, marked if the dead one had taken it.
+///
+/// ```compile_fail
+/// // An end is not Sync: two threads cannot publish at once.
+/// fn share<T: Sync>() {}
+/// share::<antiphon::Publisher>();
+/// ```
+#[derive(Debug)]
+pub struct Publisher {
+    end: End,
+}
+
+impl Publisher {
+    pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
+        Ok(Publisher { end: End::new(shared, Side::Publisher, Waiter::new(wait))? })
+    }
+
+    /// Changes how this end waits.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.end.waiter.policy = wait;
+    }
+
+    /// Publishes a message.
+    ///
+    /// Up to the capacity, it stands in the region when this returns, and is delivered whatever
+    /// happens to this process. A longer one is delivered when this returns: until then the rest
+    /// of it is here.
+    ///
+    /// # Blocking
+    /// Until the message before this one was consumed; for a longer one until it was consumed.
+    ///
+    /// # Errors
+    /// [`Error::PeerDied`] and [`Error::Disconnected`] while waiting: this message was not
+    /// published. [`Error::Aborted`] where the consumer gave up in the middle of a long one.
+    pub fn publish(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.send(&[IoSlice::new(bytes)], Asked::NoReply, Deadline::NEVER, "publish").map(drop)
+    }
+
+    /// [`publish`](Self::publish) with a limit; [`Error::TimedOut`] then says what was delivered.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish_timeout(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Error> {
+        let deadline = Deadline::after(limit);
+        self.send(&[IoSlice::new(bytes)], Asked::NoReply, deadline, "publish").map(drop)
+    }
+
+    /// Publishes if that needs no waiting. False where the last message was not consumed yet.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and [`Error::TooLong`] above the capacity: a longer message
+    /// waits by its nature.
+    pub fn try_publish(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        self.end.shared.check_fork()?;
+        let capacity = self.end.memory().capacity();
+        if bytes.len() > capacity {
+            return Err(self.end.too_long("try_publish", bytes.len(), capacity as u64));
+        }
+        match self.end.try_wait() {
+            Ok(Some(mine)) => {
+                self.send_whole(
+                    mine,
+                    &Gather::new(&[IoSlice::new(bytes)]),
+                    bytes.len(),
+                    Asked::NoReply,
+                );
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(stop) => Err(self.end.stopped(stop, "try_publish", Delivered::No)),
+        }
+    }
+
+    /// [`publish`](Self::publish) of one message that lies in several pieces.
+    ///
+    /// # Errors
+    /// As there, and [`Error::TooLong`] where the pieces together are longer than a message can be.
+    pub fn publish_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), Error> {
+        self.send(pieces, Asked::NoReply, Deadline::NEVER, "publish").map(drop)
+    }
+
+    /// [`publish_vectored`](Self::publish_vectored) with a limit.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish_vectored_timeout(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        limit: Duration,
+    ) -> Result<(), Error> {
+        self.send(pieces, Asked::NoReply, Deadline::after(limit), "publish").map(drop)
+    }
+
+    /// Publishes and returns what the consumer replied.
+    ///
+    /// # Errors
+    /// [`Error::NoReply`] where the consumer dropped the message. [`Error::PeerDied`] says whether
+    /// the message may have been acted on. A consumer that dies before it began to answer leaves
+    /// the call to the next one only while the caller still waits, that is for a tick at most.
+    pub fn call(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut reply = Vec::new();
+        self.call_into(bytes, &mut reply)?;
+        Ok(reply)
+    }
+
+    /// [`call`](Self::call) with a limit: [`Error::TimedOut`] says whether the call was withdrawn
+    /// or its outcome is unknown. A reply that comes later is dropped.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call_timeout(&mut self, bytes: &[u8], limit: Duration) -> Result<Vec<u8>, Error> {
+        let mut reply = Vec::new();
+        self.call_into_timeout(bytes, &mut reply, limit)?;
+        Ok(reply)
+    }
+
+    /// [`call`](Self::call) that puts the reply in the place of what `reply` held, and so needs no
+    /// new memory each time. After an error its content means nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call_into(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<(), Error> {
+        self.call_until(bytes, reply, Deadline::NEVER)
+    }
+
+    /// [`call_into`](Self::call_into) with a limit, as [`call_timeout`](Self::call_timeout) has it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call_into_timeout(
+        &mut self,
+        bytes: &[u8],
+        reply: &mut Vec<u8>,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        self.call_until(bytes, reply, Deadline::after(limit))
+    }
+
+    /// Lends `len` bytes of the region, to be written in place and then published without a copy.
+    /// They hold whatever was there before.
+    ///
+    /// # Blocking
+    /// Until the last message was consumed.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] above the capacity; otherwise as [`publish`](Self::publish).
+    pub fn loan(&mut self, len: usize) -> Result<Loan<'_>, Error> {
+        self.loan_until(len, Deadline::NEVER)
+    }
+
+    /// [`loan`](Self::loan) with a limit.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn loan_timeout(&mut self, len: usize, limit: Duration) -> Result<Loan<'_>, Error> {
+        self.loan_until(len, Deadline::after(limit))
+    }
+
+    /// [`loan`](Self::loan) if that needs no waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_loan(&mut self, len: usize) -> Result<Option<Loan<'_>>, Error> {
+        self.check_loan(len)?;
+        match self.end.try_wait() {
+            Ok(Some(mine)) => Ok(Some(Loan::new(self, mine, len))),
+            Ok(None) => Ok(None),
+            Err(stop) => Err(self.end.stopped(stop, "try_loan", Delivered::No)),
+        }
+    }
+
+    fn loan_until(&mut self, len: usize, deadline: Deadline) -> Result<Loan<'_>, Error> {
+        self.check_loan(len)?;
+        let mine = self.my_turn(deadline, "loan")?;
+        Ok(Loan::new(self, mine, len))
+    }
+
+    fn check_loan(&self, len: usize) -> Result<(), Error> {
+        self.end.shared.check_fork()?;
+        let capacity = self.end.memory().capacity();
+        if len > capacity {
+            return Err(self.end.too_long("loan", len, capacity as u64));
+        }
+        Ok(())
+    }
+
+    /// Waits until the region is this side's, with nothing sent yet.
+    #[inline]
+    fn my_turn(&mut self, deadline: Deadline, call: &'static str) -> Result<Word, Error> {
+        match self.end.wait(deadline, None) {
+            Ok(mine) => Ok(mine),
+            Err(stop) => Err(self.end.stopped(stop, call, Delivered::No)),
+        }
+    }
+
+    /// Sends a message of any length. For a call, returns the word with which the answer came.
+    #[inline]
+    fn send(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        asked: Asked,
+        deadline: Deadline,
+        call: &'static str,
+    ) -> Result<Option<Word>, Error> {
+        self.end.shared.check_fork()?;
+        let gather = Gather::new(pieces);
+        let limit = MAX_MESSAGE_BYTES;
+        let len = match gather.len() {
+            Some(len) if len as u64 <= limit => len,
+            too_long => return Err(self.end.too_long(call, too_long.unwrap_or(usize::MAX), limit)),
+        };
+        let mine = self.my_turn(deadline, call)?;
+        step!("send:my-turn");
+        if len > self.end.memory().capacity() {
+            return self.stream(mine, &gather, len, asked, deadline, call);
+        }
+        self.send_whole(mine, &gather, len, asked);
+        match asked {
+            Asked::NoReply => Ok(None),
+            Asked::Reply => self.answer(deadline, call, true).map(Some),
+        }
+    }
+
+    /// Sends a message that fits, and passes the turn.
+    #[inline]
+    fn send_whole(&self, mine: Word, gather: &Gather<'_>, len: usize, asked: Asked) {
+        let memory = self.end.memory();
+        let mut rest = *gather;
+        if len <= memory.room(Place::Inline) {
+            let mut short = [0; super::layout::INLINE_BYTES];
+            rest.take(len, |offset, piece| {
+                short[offset..offset + piece.len()].copy_from_slice(piece);
+            });
+            memory.write_inline(&short[..len]);
+        } else {
+            rest.take(len, |offset, piece| {
+                memory.write(Place::Payload, offset, piece);
+                step!("send:half-written");
+            });
+        }
+        self.pass_message(mine, len, asked);
+    }
+
+    #[inline]
+    fn pass_message(&self, mine: Word, len: usize, asked: Asked) {
+        // Relaxed: published by `pass`.
+        self.end.memory().header().turn.length.store(len as u64, Relaxed);
+        step!("send:written");
+        self.end.pass(mine, asked.whole());
+    }
+
+    /// Sends a message that does not fit, in rounds of the capacity. The consumer acknowledges the
+    /// last round as it does a whole message; what comes instead of a round's `Drained` is final.
+    fn stream(
+        &mut self,
+        mut mine: Word,
+        gather: &Gather<'_>,
+        len: usize,
+        asked: Asked,
+        deadline: Deadline,
+        call: &'static str,
+    ) -> Result<Option<Word>, Error> {
+        let mut again = false;
+        'message: loop {
+            // Relaxed: published by `pass`.
+            self.end.memory().header().turn.length.store(len as u64, Relaxed);
+            let mut rest = *gather;
+            let mut left = len;
+            loop {
+                let memory = self.end.memory();
+                let now = left.min(memory.capacity());
+                rest.take(now, |offset, piece| memory.write(Place::Payload, offset, piece));
+                step!("send:round-filled");
+                let is_first = left == len;
+                left -= now;
+                let before = match (is_first, again) {
+                    (true, false) => self.end.pass(mine, asked.stream()),
+                    (true, true) => {
+                        let before = self.end.turn().pass_redelivered(mine, asked.stream());
+                        self.end.passed(before)
+                    }
+                    (false, _) => self.end.pass(mine, Content::More),
+                };
+                step!("send:round-passed");
+                if !is_first && before.is_abandoned() {
+                    return Err(self.end.aborted());
+                }
+                let word = self.answer(deadline, call, left == 0)?;
+                mine = word;
+                match (word.content(), asked) {
+                    (Some(Content::Drained), _) if left > 0 => {}
+                    (Some(Content::Again), _) => {
+                        again = true;
+                        continue 'message;
+                    }
+                    (Some(Content::Nothing), Asked::NoReply) => return Ok(None),
+                    (_, Asked::Reply) => return Ok(Some(word)),
+                    _ => return Err(self.end.corrupt("an acknowledgement out of turn")),
+                }
+            }
+        }
+    }
+
+    /// Waits for what the consumer makes of a message, and gives the message up if it has to.
+    /// `all_sent`: the consumer could have the whole of it.
+    #[inline]
+    fn answer(
+        &mut self,
+        deadline: Deadline,
+        call: &'static str,
+        all_sent: bool,
+    ) -> Result<Word, Error> {
+        let word = match self.end.wait(deadline, None) {
+            Ok(word) => word,
+            Err(stop) => match self.end.abandon() {
+                Ok(word) => word,
+                Err(delivered) => {
+                    let delivered = if all_sent { delivered } else { Delivered::No };
+                    return Err(self.end.stopped(stop, call, delivered));
+                }
+            },
+        };
+        step!("send:answered");
+        match word.content() {
+            Some(Content::Aborted) => Err(self.end.aborted()),
+            Some(Content::Orphaned) => {
+                let delivered = if all_sent { Delivered::Unknown } else { Delivered::No };
+                Err(self.end.peer_died(0, delivered))
+            }
+            _ => Ok(word),
+        }
+    }
+
+    fn call_until(
+        &mut self,
+        bytes: &[u8],
+        reply: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        match self.send(&[IoSlice::new(bytes)], Asked::Reply, deadline, "call")? {
+            Some(word) => self.read_reply(word, reply, deadline),
+            None => Err(self.end.corrupt("an acknowledgement of a call")),
+        }
+    }
+
+    /// Reads the reply that came with `word`.
+    #[inline]
+    fn read_reply(
+        &mut self,
+        word: Word,
+        reply: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        step!("call:answered");
+        reply.clear();
+        let memory = self.end.memory();
+        // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
+        let len = memory.header().turn.length.load(Relaxed);
+        let fits = len <= memory.capacity() as u64;
+        match word.content() {
+            Some(Content::Reply) if fits => {
+                let len = len as usize;
+                if len <= memory.room(Place::Inline) {
+                    let mut short = [0; super::layout::INLINE_BYTES];
+                    memory.read_inline(&mut short[..len]);
+                    reply.extend_from_slice(&short[..len]);
+                } else {
+                    self.end.append(Place::Payload, len, reply)?;
+                }
+                step!("call:reply-read");
+                Ok(())
+            }
+            Some(Content::ReplyStream) if !fits && len <= MAX_MESSAGE_BYTES => {
+                self.read_long_reply(word, len, reply, deadline)
+            }
+            Some(Content::NoReply) => Err(Error::NoReply { name: self.end.name() }),
+            _ => Err(self.end.corrupt("a reply of an impossible length or kind")),
+        }
+    }
+
+    fn read_long_reply(
+        &mut self,
+        mut word: Word,
+        len: u64,
+        reply: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let mut left = len;
+        loop {
+            let now = left.min(self.end.memory().capacity() as u64) as usize;
+            if let Err(error) = self.end.append(Place::Payload, now, reply) {
+                // Have the consumer stop as well: it waits for word to go on.
+                self.end.pass(word, Content::Continue);
+                let _ = self.end.abandon();
+                return Err(error);
+            }
+            left -= now as u64;
+            step!("call:round-read");
+            if left == 0 {
+                return Ok(());
+            }
+            self.end.pass(word, Content::Continue);
+            word = self.answer(deadline, "call", true)?;
+            if word.content() != Some(Content::ReplyMore) {
+                return Err(self.end.corrupt("the rest of a reply out of turn"));
+            }
+        }
+    }
+}
+
+/// Whether a message asks for a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    NoReply,
+    Reply,
+}
+
+impl Asked {
+    fn whole(self) -> Content {
+        match self {
+            Asked::NoReply => Content::Message,
+            Asked::Reply => Content::Call,
+        }
+    }
+
+    fn stream(self) -> Content {
+        match self {
+            Asked::NoReply => Content::Stream,
+            Asked::Reply => Content::CallStream,
+        }
+    }
+}
+
+/// Space in the region, lent to the publisher to write a message in place.
+///
+/// Dropping it publishes nothing. It is written from the front by [`io::Write`], or anywhere by
+/// [`copy_from`](Self::copy_from).
+///
+/// ```
+/// # use antiphon::Channel;
+/// # let name = format!("doc-loan-{}", std::process::id());
+/// let channel = Channel::create(&name)?;
+/// let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
+/// let mut loan = publisher.loan(5)?;
+/// loan.copy_from(0, b"hello");
+/// loan.publish()?;
+/// assert_eq!(consumer.consume()?.to_vec()?, b"hello");
+/// # Ok::<(), antiphon::Error>(())
+/// ```
+///
+/// ```compile_fail
+/// # let channel = antiphon::Channel::create("x").unwrap();
+/// # let mut publisher = channel.publisher().unwrap();
+/// let loan = publisher.loan(5).unwrap();
+/// publisher.publish(b"while the loan is out").unwrap();
+/// drop(loan);
+/// ```
+#[derive(Debug)]
+#[must_use = "a loan that is dropped publishes nothing"]
+pub struct Loan<'p> {
+    publisher: &'p mut Publisher,
+    mine: Word,
+    len: usize,
+    /// Where the bytes stand: decided by the length that was asked for.
+    place: Place,
+    written: usize,
+}
+
+impl<'p> Loan<'p> {
+    fn new(publisher: &'p mut Publisher, mine: Word, len: usize) -> Self {
+        let inline = publisher.end.memory().room(Place::Inline);
+        let place = if len <= inline { Place::Inline } else { Place::Payload };
+        Loan { publisher, mine, len, place, written: 0 }
+    }
+
+    /// How many bytes will be published.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether that is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Has only the first `len` bytes published.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Copies `from` behind `offset`, and returns how many bytes there was room for.
+    pub fn copy_from(&mut self, offset: usize, from: &[u8]) -> usize {
+        self.view().copy_from(offset, from)
+    }
+
+    /// The bytes in place.
+    ///
+    /// # Safety
+    /// Every process that can map this region keeps the protocol for as long as the slice lives.
+    #[allow(unsafe_code)] // Hands on the contract of the view's function of the same name.
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        let view = self.view();
+        // SAFETY: the caller's word, as above.
+        unsafe { view.into_mut_slice() }
+    }
+
+    /// Publishes what was written.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a forked child.
+    pub fn publish(self) -> Result<(), Error> {
+        self.pass(Asked::NoReply)
+    }
+
+    /// Publishes it as a call and returns the reply, as [`Publisher::call`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call(self) -> Result<Vec<u8>, Error> {
+        self.call_until(Deadline::NEVER)
+    }
+
+    /// [`call`](Self::call) with a limit.
+    ///
+    /// # Errors
+    /// As [`Publisher::call_timeout`].
+    pub fn call_timeout(self, limit: Duration) -> Result<Vec<u8>, Error> {
+        self.call_until(Deadline::after(limit))
+    }
+
+    fn call_until(mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
+        self.prepare()?;
+        self.publisher.pass_message(self.mine, self.len, Asked::Reply);
+        let mut reply = Vec::new();
+        let word = self.publisher.answer(deadline, "call", true)?;
+        self.publisher.read_reply(word, &mut reply, deadline)?;
+        Ok(reply)
+    }
+
+    fn pass(mut self, asked: Asked) -> Result<(), Error> {
+        self.prepare()?;
+        self.publisher.pass_message(self.mine, self.len, asked);
+        Ok(())
+    }
+
+    /// The reader goes by the length: a loan that became short moves to where short ones stand.
+    fn prepare(&mut self) -> Result<(), Error> {
+        self.publisher.end.shared.check_fork()?;
+        let memory = self.publisher.end.memory();
+        if self.place == Place::Payload && self.len <= memory.room(Place::Inline) {
+            let mut short = [0; super::layout::INLINE_BYTES];
+            memory.read(Place::Payload, 0, &mut short[..self.len]);
+            memory.write_inline(&short[..self.len]);
+        }
+        Ok(())
+    }
+
+    fn view(&mut self) -> ViewMut<'_> {
+        ViewMut::new(self.publisher.end.memory(), self.place, self.len)
+    }
+}
+
+impl io::Write for Loan<'_> {
+    /// Writes behind what was written before; 0 when the loan is full.
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        let written = self.written;
+        let now = self.view().copy_from(written, from);
+        self.written += now;
+        Ok(now)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

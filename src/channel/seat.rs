@@ -1,0 +1,223 @@
+//! Seats: who is attached, and whether that process still lives.
+//!
+//! A seat is a record in the header and a lock on one byte of the anchor. The record's word holds a
+//! *generation* and a *state*; each taking of the seat is a new generation, and **each generation
+//! has a lock byte of its own**. So a lock that outlives its process (a forked child keeps it) is
+//! in nobody's way, and a record never speaks of another's lock.
+//!
+//! | state | meaning | who may leave it |
+//! |---|---|---|
+//! | `EMPTY` | nobody sat here yet | whoever holds the door |
+//! | `SEATED` | the record names a process, which locked this generation's byte before | its holder, to `LEFT`; whoever holds the door once it is dead |
+//! | `LEFT` | its last holder left in order | whoever holds the door |
+//!
+//! Taking a seat, under the door: find it free or dead; lock the next generation's byte; repair
+//! what the last holder left; write the record; store the word. A taker that dies on the way leaves
+//! the old word standing, and the next one does the same again: the repairs may be repeated.
+//!
+//! A seated process is **dead** when its byte is not locked; or when its pid belongs to this
+//! process's namespace and that pid with that start time is no more. A record whose lock stands on
+//! another anchor (Darwin's registry file was removed in between) is judged by the pid alone.
+//!
+//! Everything in a record is a peer's word: a false one makes its writer look dead or alive, and
+//! nothing else.
+
+use super::layout::{SEATS, Seat};
+use super::memory::Memory;
+use crate::steps::step;
+use crate::sys;
+use crate::sys::lock;
+use crate::sys::process::Identity;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::fence;
+
+/// The byte that is locked by whoever creates, opens, reclaims or removes: the door.
+pub(crate) const DOOR_BYTE: u64 = 0;
+/// Generations whose lock a dead taker's child may keep are passed over, this many at most.
+const GENERATIONS_TO_TRY: u32 = 64;
+
+const EMPTY: u32 = 0;
+const SEATED: u32 = 1;
+const LEFT: u32 = 2;
+
+/// Which seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SeatNumber(usize);
+
+impl SeatNumber {
+    pub(crate) const PUBLISHER: SeatNumber = SeatNumber(0);
+    pub(crate) const CONSUMER: SeatNumber = SeatNumber(1);
+
+    /// The seats of those who have the channel open.
+    pub(crate) fn handles() -> impl Iterator<Item = SeatNumber> {
+        (2..SEATS).map(SeatNumber)
+    }
+
+    pub(crate) fn all() -> impl Iterator<Item = SeatNumber> {
+        (0..SEATS).map(SeatNumber)
+    }
+
+    /// For errors.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            0 => "publisher",
+            1 => "consumer",
+            _ => "handle",
+        }
+    }
+
+    fn byte(self, generation: u32) -> u64 {
+        // Below 64 stands the door alone: generations start at 1.
+        u64::from(generation) * 64 + self.0 as u64
+    }
+}
+
+/// What a look at a seat found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sitter {
+    /// Nobody was ever here.
+    Nobody,
+    /// The last holder left in order.
+    Left { generation: u32 },
+    /// A living process.
+    Alive { generation: u32, pid: u32 },
+    /// A process that is no more.
+    Dead { generation: u32, pid: u32 },
+}
+
+/// A seat that this process took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) number: SeatNumber,
+    pub(crate) generation: u32,
+}
+
+/// How thoroughly to look whether a process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// The lock alone: a fraction of a microsecond.
+    Lock,
+    /// The lock and the pid: some microseconds.
+    LockAndPid,
+}
+
+/// The seats of one region, with the anchor that carries their locks.
+#[derive(Clone, Copy)]
+pub(crate) struct Seats<'a> {
+    pub(crate) memory: &'a Memory,
+    /// The description that locks; never mapped.
+    pub(crate) locks: BorrowedFd<'a>,
+    /// A description that locks nothing, to look through.
+    pub(crate) probe: BorrowedFd<'a>,
+    pub(crate) anchor: u64,
+}
+
+impl<'a> Seats<'a> {
+    fn seat(&self, number: SeatNumber) -> &'a Seat {
+        &self.memory.header().seats[number.0]
+    }
+
+    /// Who sits there now. What it says may have changed by the time one reads it.
+    pub(crate) fn look(&self, number: SeatNumber, care: Care) -> io::Result<Sitter> {
+        // A seat may change hands during a look: then the record is half the next one's. That is
+        // rare; only a hostile peer can do it again and again, and then any answer is as good.
+        for _ in 0..8 {
+            let (sitter, is_settled) = self.look_once(number, care)?;
+            if is_settled {
+                return Ok(sitter);
+            }
+        }
+        Ok(self.look_once(number, care)?.0)
+    }
+
+    fn look_once(&self, number: SeatNumber, care: Care) -> io::Result<(Sitter, bool)> {
+        let seat = self.seat(number);
+        // EDGE seat (acquire): the record that belongs to this word.
+        let word = seat.word.load(Acquire);
+        let (generation, state) = ((word >> 32) as u32, word as u32);
+        // Relaxed: acquired above, and checked against the word once more below.
+        let who = Identity {
+            pid: seat.pid.load(Relaxed),
+            start: seat.start.load(Relaxed),
+            namespace: seat.namespace.load(Relaxed),
+        };
+        let sitter = match state {
+            EMPTY => Sitter::Nobody,
+            LEFT => Sitter::Left { generation },
+            // SEATED, or a hostile peer's number: the lock decides.
+            _ => {
+                let is_here = seat.anchor.load(Relaxed) == self.anchor;
+                let has_lock = !is_here || lock::is_locked(self.probe, number.byte(generation))?;
+                let look_at_pid = !is_here || care == Care::LockAndPid;
+                if !has_lock || (look_at_pid && who.is_gone()) {
+                    Sitter::Dead { generation, pid: who.pid }
+                } else {
+                    Sitter::Alive { generation, pid: who.pid }
+                }
+            }
+        };
+        fence(Acquire);
+        // Relaxed: after the fence, so that the record was read before.
+        Ok((sitter, seat.word.load(Relaxed) == word))
+    }
+
+    /// The first living holder of any seat.
+    pub(crate) fn living_holder(&self) -> io::Result<Option<u32>> {
+        for number in SeatNumber::all() {
+            if let Sitter::Alive { pid, .. } = self.look(number, Care::LockAndPid)? {
+                return Ok(Some(pid));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a seat, under the door; `repair` mends what its last holder left. The pid of the
+    /// living holder, if there is one.
+    pub(crate) fn take(
+        &self,
+        number: SeatNumber,
+        me: Identity,
+        repair: impl FnOnce(),
+    ) -> io::Result<Result<Taken, u32>> {
+        let before = match self.look(number, Care::LockAndPid)? {
+            Sitter::Alive { pid, .. } => return Ok(Err(pid)),
+            Sitter::Nobody => 0,
+            Sitter::Left { generation } | Sitter::Dead { generation, .. } => generation,
+        };
+        for more in 1..=GENERATIONS_TO_TRY {
+            // 0 is no generation, so that no seat's byte is the door's.
+            let generation = before.wrapping_add(more).max(1);
+            if lock::is_locked(self.probe, number.byte(generation))?
+                || !lock::try_lock(self.locks, number.byte(generation))?
+            {
+                continue;
+            }
+            step!("attach:locked");
+            repair();
+            step!("attach:repaired");
+            let seat = self.seat(number);
+            seat.pid.store(me.pid, Relaxed);
+            seat.start.store(me.start, Relaxed);
+            seat.namespace.store(me.namespace, Relaxed);
+            seat.anchor.store(self.anchor, Relaxed);
+            seat.since_unix_ms.store(sys::unix_millis(), Relaxed);
+            // EDGE seat (release): the record before its word.
+            seat.word.store(u64::from(generation) << 32 | u64::from(SEATED), Release);
+            return Ok(Ok(Taken { number, generation }));
+        }
+        Err(io::Error::other("the locks of a seat's next generations are all held"))
+    }
+
+    /// Leaves in order.
+    pub(crate) fn leave(&self, taken: Taken) {
+        let left = u64::from(taken.generation) << 32 | u64::from(LEFT);
+        // EDGE seat (release): everything this end did comes before its leaving.
+        self.seat(taken.number).word.store(left, Release);
+        step!("detach:left");
+        // If the system will not unlock, the lock goes with the descriptor.
+        let _ = lock::unlock(self.locks, taken.number.byte(taken.generation));
+        step!("detach:unlocked");
+    }
+}

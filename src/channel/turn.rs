@@ -1,0 +1,427 @@
+//! The turn: one 64-bit word that says whose side may touch the payload now.
+//!
+//! # The word
+//!
+//! ```text
+//! bit 0        side          0 the publisher's turn, 1 the consumer's
+//! bit 1        publisher sleeps
+//! bit 2        consumer sleeps
+//! bit 3        redelivered   what stands here was taken before by a consumer that let go of it unread
+//! bit 4        abandoned     who waits for the turn has given up what it waits for
+//! bits 8..16   content       what the payload holds, see `Content`
+//! bits 16..64  step          one more with every passing
+//! ```
+//!
+//! # States and edges
+//!
+//! The turn's owner is the only one that passes it, by [`Turn::pass`]. Who waits may set its own
+//! *sleeps* bit and *abandoned*, nothing else.
+//!
+//! | publisher's turn | it came because the consumer | the publisher may pass |
+//! |---|---|---|
+//! | `Nothing` | acknowledged, or never had anything | `Message`, `Call`, `Stream`, `CallStream` |
+//! | `Drained` | copied a round, and wants the next | `More`; once it has given up, as under `Nothing` |
+//! | `Again` | gave a long message back unread | `Stream`, `CallStream` |
+//! | `Aborted` | will not have the rest, or has lost it | as under `Nothing` |
+//! | `Orphaned` | found what a dead consumer had begun | as under `Nothing` |
+//! | `Reply`, `NoReply` | answered the call | as under `Nothing` |
+//! | `ReplyStream`, `ReplyMore` | sent a round of a long reply | `Continue`; as under `Nothing` after the last |
+//!
+//! | consumer's turn | what stands there | the consumer may pass |
+//! |---|---|---|
+//! | `Message` | a whole message | `Nothing` |
+//! | `Call` | a whole message that asks for a reply | `Reply`, `ReplyStream`, `NoReply` |
+//! | `Stream`, `CallStream`, `More` | the first, a further round of a long one | `Drained`, `Again`, `Nothing`; after the last as under `Message`, `Call` |
+//! | `Continue` | nothing: go on with the reply | `ReplyMore`, `Aborted` |
+//! | any, abandoned | nothing that anyone waits for | `Nothing` |
+//!
+//! # Hand-overs
+//!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `pass` | `Turn::pass` | `Turn::look` | payload, lengths, everything the owner wrote |
+//! | `arm` | `Turn::arm` | `Turn::pass` of the other side | that a token is due |
+//! | `note` | `Turn::take`, fence | `Turn::abandon`, fence | that the message was taken |
+//! | `abandon` | `Turn::abandon`, fence | `Turn::take`, fence; `Turn::pass` | that nobody waits |
+//!
+//! # Why it is right
+//!
+//! **One owner.** Bit 0 changes in `pass` alone, and only the side that it names calls `pass`:
+//! an end learns of its turn by `look`, owns the payload until its own `pass`, and does not touch
+//! it afterwards. There is one process an end, since a seat has one holder. `look` acquires what
+//! `pass` released, so everything written under one turn is seen under the next: no two sides ever
+//! touch the payload at once, and none sees half of what the other wrote. Between two passings the
+//! word changes only by bits that carry no ownership.
+//!
+//! **No lost wake-up.** A sleeper arms by compare-and-swap from a value that is not its turn.
+//! Every change of one word is totally ordered with every other, so the other side's `pass` comes
+//! either before the arming, which then fails and looks again, or after it, and then the exchange
+//! returns the bit and its caller posts. A sleeper that gives up takes its bit back by the same
+//! kind of operation, with the same two outcomes ([`crate::bell`] counts the tokens).
+//!
+//! **No message twice unmarked.** Taking a message puts its step into the consumer's note before a
+//! byte of it is given to anyone. A consumer that dies, or panics, before it passes the turn leaves
+//! content and step as they are; whoever takes its seat finds the note equal to the step and marks
+//! the message before it can be taken again. If the note differs nobody had it. If the dead one had
+//! begun its reply, which uses the message's bytes, the second note says so and the call ends as
+//! orphaned instead. The notes live in memory that the kernel keeps, and a killed process has done
+//! exactly the stores that its program order had come to: so note-before-use needs no barrier.
+//!
+//! **Withdrawn for certain, or unknown.** A caller whose time is up sets *abandoned*, fences, and
+//! reads the note. A consumer writes the note, fences, and reads the word. Of two sequentially
+//! consistent fences one comes first: if the caller's, the consumer sees *abandoned* and skips the
+//! message; if the consumer's, the caller sees the note and reports the outcome as unknown. It can
+//! happen that both see: then the message was skipped and reported as unknown, which is true.
+//! A late reply passes the turn to a caller that no longer waits for it; the content of a turn that
+//! came unasked means nothing to the publisher, so a late reply never answers a later call.
+//!
+//! `model.rs` runs this file, as it is shipped, through loom's interleavings.
+
+use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
+
+const SIDE: u64 = 1;
+const REDELIVERED: u64 = 1 << 3;
+const ABANDONED: u64 = 1 << 4;
+const CONTENT_SHIFT: u32 = 8;
+const STEP_SHIFT: u32 = 16;
+
+/// One of the two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Publisher = 0,
+    Consumer = 1,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Side::Publisher => Side::Consumer,
+            Side::Consumer => Side::Publisher,
+        }
+    }
+
+    /// For errors.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Side::Publisher => "publisher",
+            Side::Consumer => "consumer",
+        }
+    }
+
+    fn sleeps(self) -> u64 {
+        2 << self as u64
+    }
+}
+
+/// What the payload holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Nothing = 0,
+    Message = 1,
+    Call = 2,
+    Stream = 3,
+    CallStream = 4,
+    More = 5,
+    Continue = 6,
+    Drained = 7,
+    Again = 8,
+    Aborted = 9,
+    Orphaned = 10,
+    Reply = 11,
+    ReplyStream = 12,
+    ReplyMore = 13,
+    NoReply = 14,
+}
+
+impl Content {
+    const ALL: [Content; 15] = [
+        Content::Nothing,
+        Content::Message,
+        Content::Call,
+        Content::Stream,
+        Content::CallStream,
+        Content::More,
+        Content::Continue,
+        Content::Drained,
+        Content::Again,
+        Content::Aborted,
+        Content::Orphaned,
+        Content::Reply,
+        Content::ReplyStream,
+        Content::ReplyMore,
+        Content::NoReply,
+    ];
+
+    /// Whether a reply is asked for.
+    pub(crate) fn is_call(self) -> bool {
+        matches!(self, Content::Call | Content::CallStream)
+    }
+}
+
+/// A value of the word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    /// A new region's: the publisher's turn, nothing there, step 1 (a note of 0 means none).
+    pub(crate) const FIRST: Word = Word(1 << STEP_SHIFT);
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn side(self) -> Side {
+        if self.0 & SIDE == 0 { Side::Publisher } else { Side::Consumer }
+    }
+
+    /// `None` where a peer wrote a number that means nothing.
+    pub(crate) fn content(self) -> Option<Content> {
+        Content::ALL.get(usize::from((self.0 >> CONTENT_SHIFT) as u8)).copied()
+    }
+
+    pub(crate) fn step(self) -> u64 {
+        self.0 >> STEP_SHIFT
+    }
+
+    pub(crate) fn is_redelivered(self) -> bool {
+        self.0 & REDELIVERED != 0
+    }
+
+    pub(crate) fn is_abandoned(self) -> bool {
+        self.0 & ABANDONED != 0
+    }
+
+    pub(crate) fn has_sleeping(self, side: Side) -> bool {
+        self.0 & side.sleeps() != 0
+    }
+
+    /// The word after passing: the other side's, one step on, nobody sleeping.
+    fn passed(self, content: Content, marks: u64) -> Word {
+        let side = self.side().other() as u64;
+        let step = self.step().wrapping_add(1) << STEP_SHIFT;
+        Word(side | marks | (content as u64) << CONTENT_SHIFT | step)
+    }
+}
+
+/// A 64-bit atomic: the standard library's, or the model's.
+pub(crate) trait Cell {
+    fn load(&self, order: Ordering) -> u64;
+    fn store(&self, value: u64, order: Ordering);
+    fn swap(&self, value: u64, order: Ordering) -> u64;
+    fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        order: Ordering,
+        failed: Ordering,
+    ) -> Result<u64, u64>;
+    fn fetch_or(&self, bits: u64, order: Ordering) -> u64;
+    fn fetch_and(&self, bits: u64, order: Ordering) -> u64;
+    /// `fence(order)`, of the same kind as the atomic.
+    fn fence(order: Ordering);
+}
+
+impl Cell for AtomicU64 {
+    #[inline]
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+    #[inline]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+    #[inline]
+    fn swap(&self, value: u64, order: Ordering) -> u64 {
+        self.swap(value, order)
+    }
+    #[inline]
+    fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        order: Ordering,
+        failed: Ordering,
+    ) -> Result<u64, u64> {
+        self.compare_exchange(current, new, order, failed)
+    }
+    #[inline]
+    fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
+        self.fetch_or(bits, order)
+    }
+    #[inline]
+    fn fetch_and(&self, bits: u64, order: Ordering) -> u64 {
+        self.fetch_and(bits, order)
+    }
+    #[inline]
+    fn fence(order: Ordering) {
+        fence(order);
+    }
+}
+
+/// How taking a message ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// It is this consumer's.
+    Taken,
+    /// Who sent it gave up before.
+    Withdrawn,
+}
+
+/// How giving up ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Abandoning {
+    /// The turn came first: there is something to take after all.
+    Came(Word),
+    /// The other end never had it, and never will.
+    Withdrawn,
+    /// The other end has it, or had it.
+    Unknown,
+}
+
+/// The word and the two notes that belong to it.
+pub(crate) struct Turn<'m, C> {
+    pub(crate) word: &'m C,
+    /// The step that the consumer took last. In the consumer's own line: nobody polls it.
+    pub(crate) taken: &'m C,
+    /// The step that the consumer has begun to answer. Likewise.
+    pub(crate) replying: &'m C,
+}
+
+impl<C: Cell> Turn<'_, C> {
+    /// The word, if the turn is `side`'s; otherwise the word as an error.
+    #[inline]
+    pub(crate) fn look(&self, side: Side) -> Result<Word, Word> {
+        // EDGE pass (acquire): what the other side wrote under its turn is now visible.
+        let word = Word(self.word.load(Acquire));
+        if word.side() == side { Ok(word) } else { Err(word) }
+    }
+
+    /// Passes the turn with `content`; `mine` is the word by which it was this side's.
+    ///
+    /// Returns the word that was there: whoever it shows sleeping is to be rung, once.
+    #[inline]
+    pub(crate) fn pass(&self, mine: Word, content: Content) -> Word {
+        self.pass_marked(mine, content, 0)
+    }
+
+    /// As `pass`, with a message that a consumer has had before.
+    pub(crate) fn pass_redelivered(&self, mine: Word, content: Content) -> Word {
+        self.pass_marked(mine, content, REDELIVERED)
+    }
+
+    #[inline]
+    fn pass_marked(&self, mine: Word, content: Content, marks: u64) -> Word {
+        // EDGE pass (release): publishes the payload and the lengths.
+        // EDGE arm (acquire): takes the sleeper's bit with it, so that one token is due.
+        // EDGE abandon (acquire): shows whether the other side still waits for this.
+        Word(self.word.swap(mine.passed(content, marks).0, AcqRel))
+    }
+
+    /// Says that `side` is about to sleep, unless the turn is its own.
+    pub(crate) fn arm(&self, side: Side) -> bool {
+        // Relaxed: the value is only what to compare with; the turn is looked at again later.
+        let mut seen = Word(self.word.load(Relaxed));
+        while seen.side() != side {
+            // EDGE arm (release): nothing but the bit itself travels, and that is in the word.
+            match self.word.compare_exchange(seen.0, seen.0 | side.sleeps(), AcqRel, Relaxed) {
+                Ok(_) => return true,
+                Err(changed) => seen = Word(changed),
+            }
+        }
+        false
+    }
+
+    /// Takes `arm` back. False where the other side's `pass` took it, so that a token is due.
+    pub(crate) fn disarm(&self, side: Side) -> bool {
+        // Relaxed: whether the bit was there is all that is asked, and the word alone says it.
+        Word(self.word.fetch_and(!side.sleeps(), Relaxed)).has_sleeping(side)
+    }
+
+    /// The consumer takes a whole message that nobody can withdraw: `seen` is its turn.
+    pub(crate) fn note(&self, seen: Word) {
+        // Relaxed: only whoever takes the seat of a dead consumer reads it, under the seat's lock.
+        self.taken.store(seen.step(), Relaxed);
+    }
+
+    /// The consumer takes a call, or the first round of a long message: `seen` is its turn.
+    pub(crate) fn take(&self, seen: Word) -> Taking {
+        // EDGE note (release): by the fence. Relaxed: the message's bytes do not hang on it.
+        self.taken.store(seen.step(), Relaxed);
+        // Partner: the fence in `abandon`. Store, then load, on both sides.
+        C::fence(SeqCst);
+        // EDGE abandon (acquire): by the fence. Relaxed: `look` has acquired the bytes already.
+        let now = Word(self.word.load(Relaxed));
+        if now.is_abandoned() { Taking::Withdrawn } else { Taking::Taken }
+    }
+
+    /// Says that the consumer will overwrite the message with its reply.
+    pub(crate) fn begin_reply(&self, seen: Word) {
+        // Relaxed: only whoever takes the seat of a dead consumer reads it, under the seat's lock.
+        self.replying.store(seen.step(), Relaxed);
+    }
+
+    /// `side`, which waits, gives up what it waits for.
+    pub(crate) fn abandon(&self, side: Side) -> Abandoning {
+        let mut seen = Word(self.word.load(Relaxed));
+        loop {
+            if seen.side() == side {
+                // EDGE pass (acquire): by this second look, since a relaxed one acquires nothing.
+                return Abandoning::Came(Word(self.word.load(Acquire)));
+            }
+            // EDGE abandon (release): by the fence.
+            match self.word.compare_exchange(seen.0, seen.0 | ABANDONED, AcqRel, Relaxed) {
+                Ok(_) => break,
+                Err(changed) => seen = Word(changed),
+            }
+        }
+        // Partner: the fence in `take`. Store, then load, on both sides.
+        C::fence(SeqCst);
+        // What comes after the first round is asked for by who has taken that.
+        let is_later_round = matches!(seen.content(), Some(Content::More | Content::Continue));
+        // EDGE note (acquire): by the fence.
+        let was_taken = self.taken.load(Relaxed) == seen.step();
+        let was_taken = was_taken || seen.is_redelivered() || is_later_round;
+        if was_taken { Abandoning::Unknown } else { Abandoning::Withdrawn }
+    }
+
+    /// The consumer lets go of a whole message unread: it stays, marked.
+    pub(crate) fn give_back(&self) -> Word {
+        // Relaxed: the turn does not move, and its bytes were not touched.
+        Word(self.word.fetch_or(REDELIVERED, Relaxed))
+    }
+
+    /// Repairs what the last publisher left, for whoever takes its seat: nobody waits for an answer
+    /// or for the end of a stream any more. A whole message stays: it was acknowledged.
+    pub(crate) fn repair_publisher(&self) {
+        let Err(word) = self.look(Side::Publisher) else { return };
+        if word.content() != Some(Content::Message) {
+            // A living consumer may pass meanwhile: then there is nothing left to repair.
+            let _ = self.abandon(Side::Publisher);
+        }
+    }
+
+    /// Repairs what the last consumer left, for whoever takes its seat. Returns the word that was
+    /// there where the turn was passed: whoever it shows sleeping is to be rung.
+    pub(crate) fn repair_consumer(&self) -> Option<Word> {
+        let word = self.look(Side::Consumer).ok()?;
+        // Relaxed: the dead one's stores are done, and the seat's lock has ordered them before.
+        let was_taken = self.taken.load(Relaxed) == word.step();
+        let was_answered = self.replying.load(Relaxed) == word.step();
+        match word.content() {
+            // Nobody had it: it stays as it is.
+            Some(Content::Message | Content::Call | Content::Stream | Content::CallStream)
+                if !was_taken =>
+            {
+                None
+            }
+            // The dead one had it, whole, and it is still whole: it stays, marked.
+            Some(Content::Message | Content::Call) if !was_answered => {
+                self.give_back();
+                None
+            }
+            // A reply overwrote it, or the rest of it is where nobody will ask for it.
+            _ => Some(self.pass(word, Content::Orphaned)),
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The one error of the crate: what happened, to which name, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+/// What became of the message when an operation failed after it may have been handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Delivered {
+    /// No consumer has acted on it, and none will: it was withdrawn, or never handed over whole.
+    No,
+    /// A consumer may have acted on it. Repeat it only if doing it twice does no harm.
+    Unknown,
+}
+
+/// Everything that can go wrong, each with the name it happened to and the way out.
+///
+/// A peer's death and a peer's leaving are each reported once; the same call made again then waits
+/// for the next peer on the same name.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name cannot be used.
+    BadName {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// An option has a value that it cannot have.
+    BadOption {
+        /// Which option.
+        option: &'static str,
+        /// The value as given.
+        given: u64,
+        /// What it has to be.
+        wanted: &'static str,
+    },
+    /// Nothing has this name.
+    NotFound {
+        /// The channel's name.
+        name: String,
+    },
+    /// A living process holds what has this name.
+    InUse {
+        /// The channel's name.
+        name: String,
+        /// A holder's process id, as its own pid namespace knows it.
+        pid: u32,
+    },
+    /// A living process sits in this seat.
+    SeatTaken {
+        /// The channel's name.
+        name: String,
+        /// `publisher`, `consumer` or `handle`.
+        seat: &'static str,
+        /// The holder's process id, as its own pid namespace knows it.
+        pid: u32,
+    },
+    /// The process at the other end is dead.
+    PeerDied {
+        /// The channel's name.
+        name: String,
+        /// `publisher` or `consumer`.
+        peer: &'static str,
+        /// The dead process's id, as its own pid namespace knew it.
+        pid: u32,
+        /// What became of the message in hand.
+        delivered: Delivered,
+    },
+    /// The other end left in order.
+    Disconnected {
+        /// The channel's name.
+        name: String,
+        /// `publisher` or `consumer`.
+        peer: &'static str,
+    },
+    /// The time was up.
+    TimedOut {
+        /// The channel's name.
+        name: String,
+        /// What was being done.
+        call: &'static str,
+        /// What became of the message in hand.
+        delivered: Delivered,
+    },
+    /// The other end gave up in the middle of a long message or reply.
+    Aborted {
+        /// The channel's name.
+        name: String,
+        /// Which end gave up.
+        peer: &'static str,
+    },
+    /// The consumer dropped the call without an answer.
+    NoReply {
+        /// The channel's name.
+        name: String,
+    },
+    /// A reply was given to a message that asked for none.
+    NotACall {
+        /// The channel's name.
+        name: String,
+    },
+    /// The caller no longer waits for this reply: its time was up, or it is dead.
+    CallerGone {
+        /// The channel's name.
+        name: String,
+    },
+    /// Too many bytes for what was asked.
+    TooLong {
+        /// The channel's name.
+        name: String,
+        /// What was being done.
+        call: &'static str,
+        /// How many bytes were asked for.
+        len: u64,
+        /// How many are possible.
+        limit: u64,
+    },
+    /// The shared-memory file system is full.
+    NoSpace {
+        /// The channel's name.
+        name: String,
+        /// Bytes that the region needs.
+        need: u64,
+        /// Bytes that are free, where the system tells.
+        have: Option<u64>,
+    },
+    /// The region was made by something that works differently.
+    Incompatible {
+        /// The channel's name.
+        name: String,
+        /// What differs.
+        what: &'static str,
+        /// The region's value.
+        theirs: u64,
+        /// This process's value.
+        ours: u64,
+    },
+    /// What has this name is not a channel.
+    NotAChannel {
+        /// The channel's name.
+        name: String,
+        /// How that was seen.
+        why: &'static str,
+    },
+    /// Another channel's name is shortened to the same name of the operating system.
+    NameCollision {
+        /// The channel's name.
+        name: String,
+        /// The name of the channel that stands there.
+        theirs: String,
+    },
+    /// The system refuses access.
+    NotPermitted {
+        /// The channel's name.
+        name: String,
+        /// The system's call that was refused.
+        call: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The other end, or a stranger, wrote what no peer that keeps the protocol writes.
+    Corrupt {
+        /// The channel's name.
+        name: String,
+        /// What was found.
+        what: &'static str,
+    },
+    /// The handle was made before a fork and used in the child.
+    Forked {
+        /// The channel's name.
+        name: String,
+    },
+    /// Another process has been creating, opening or removing this name for too long.
+    Stuck {
+        /// The channel's name.
+        name: String,
+    },
+    /// A call of the operating system failed.
+    System {
+        /// The channel's name.
+        name: String,
+        /// The system's call.
+        call: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The nearest of the standard library's kinds.
+    pub fn kind(&self) -> io::ErrorKind {
+        use io::ErrorKind as Kind;
+        match self {
+            Error::BadName { .. } | Error::BadOption { .. } | Error::TooLong { .. } => {
+                Kind::InvalidInput
+            }
+            Error::NotFound { .. } => Kind::NotFound,
+            Error::InUse { .. } | Error::SeatTaken { .. } => Kind::AddrInUse,
+            Error::PeerDied { .. } => Kind::ConnectionReset,
+            Error::Disconnected { .. } => Kind::NotConnected,
+            Error::TimedOut { .. } => Kind::TimedOut,
+            Error::Aborted { .. } | Error::NoReply { .. } => Kind::ConnectionAborted,
+            Error::CallerGone { .. } => Kind::BrokenPipe,
+            Error::NoSpace { .. } => Kind::StorageFull,
+            Error::NotAChannel { .. } | Error::NameCollision { .. } => Kind::AlreadyExists,
+            Error::Incompatible { .. } | Error::NotACall { .. } | Error::Forked { .. } => {
+                Kind::Unsupported
+            }
+            Error::NotPermitted { .. } => Kind::PermissionDenied,
+            Error::Corrupt { .. } => Kind::InvalidData,
+            Error::Stuck { .. } => Kind::ResourceBusy,
+            Error::System { source, .. } => source.kind(),
+        }
+    }
+
+    /// What became of the message in hand, for the errors after which that is a question.
+    pub fn delivered(&self) -> Option<Delivered> {
+        match self {
+            Error::PeerDied { delivered, .. } | Error::TimedOut { delivered, .. } => {
+                Some(*delivered)
+            }
+            _ => None,
+        }
+    }
+
+    /// Turns the system's answer to `call` into an error about `name`.
+    pub(crate) fn system(name: &str, call: &'static str, source: io::Error) -> Self {
+        let name = name.to_owned();
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            Error::NotPermitted { name, call, source }
+        } else {
+            Error::System { name, call, source }
+        }
+    }
+}
+
+impl fmt::Display for Delivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Delivered::No => "nothing was delivered, so it can be sent again",
+            Delivered::Unknown => "whether the message was acted on is unknown",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::BadName { name, why } => write!(
+                f,
+                "the name {name:?} cannot be used: {why}; use 1 to 200 letters, digits, '.', '_' and '-', with or without a leading '/'"
+            ),
+            Error::BadOption { option, given, wanted } => {
+                write!(f, "the option {option} cannot be {given}: it has to be {wanted}")
+            }
+            Error::NotFound { name } => {
+                write!(f, "there is no channel {name:?}: create it first, or use open_or_create")
+            }
+            Error::InUse { name, pid } => write!(
+                f,
+                "the channel {name:?} is in use by process {pid}: open it instead, end that process, or choose another name"
+            ),
+            Error::SeatTaken { name, seat: "handle", pid } => write!(
+                f,
+                "the channel {name:?} has no room for a further handle, process {pid} holds one of them: drop handles that are not needed"
+            ),
+            Error::SeatTaken { name, seat, pid } => write!(
+                f,
+                "the {seat}'s seat of channel {name:?} is taken by process {pid}: a channel has one publisher and one consumer, use a channel for each pair"
+            ),
+            Error::PeerDied { name, peer, pid, delivered } => write!(
+                f,
+                "the {peer} of channel {name:?}, process {pid}, is dead: {delivered}; the next call waits for the next {peer}"
+            ),
+            Error::Disconnected { name, peer } => write!(
+                f,
+                "the {peer} of channel {name:?} has left: the next call waits for the next {peer}"
+            ),
+            Error::TimedOut { name, call, delivered } => {
+                write!(f, "{call} on channel {name:?} ran out of time: {delivered}")
+            }
+            Error::Aborted { name, peer } => write!(
+                f,
+                "the {peer} of channel {name:?} gave up in the middle of a long message: send it again with more time"
+            ),
+            Error::NoReply { name } => write!(
+                f,
+                "the consumer of channel {name:?} dropped the call without an answer: have it call reply"
+            ),
+            Error::NotACall { name } => write!(
+                f,
+                "this message on channel {name:?} was published and asks for no reply: ask is_call first, or send it with call"
+            ),
+            Error::CallerGone { name } => write!(
+                f,
+                "the caller on channel {name:?} no longer waits for this reply: drop it and consume the next message"
+            ),
+            Error::TooLong { name, call, len, limit } => write!(
+                f,
+                "{call} of {len} bytes on channel {name:?} is too long: the limit is {limit}"
+            ),
+            Error::NoSpace { name, need, have } => {
+                write!(
+                    f,
+                    "no space for channel {name:?}: {need} bytes of shared memory are needed"
+                )?;
+                if let Some(have) = have {
+                    write!(f, " and {have} are free")?;
+                }
+                f.write_str("; choose a smaller capacity, remove what is left over, or enlarge the file system (/dev/shm on Linux)")
+            }
+            Error::Incompatible { name, what, theirs, ours } => write!(
+                f,
+                "the channel {name:?} was made with {what} {theirs} and this process has {ours}: use the same build at both ends"
+            ),
+            Error::NotAChannel { name, why } => write!(
+                f,
+                "what has the name {name:?} is not a channel: {why}; choose another name, or remove that object with the program that made it"
+            ),
+            Error::NameCollision { name, theirs } => write!(
+                f,
+                "the channel {theirs:?} stands where {name:?} would stand, since long names are shortened: choose another name"
+            ),
+            Error::NotPermitted { name, call, source } => write!(
+                f,
+                "{call} for channel {name:?} was refused ({source}): it belongs to another user, or its mode keeps this one out"
+            ),
+            Error::Corrupt { name, what } => write!(
+                f,
+                "the shared memory of channel {name:?} holds {what}, which no peer that keeps the protocol writes: end both sides and create it anew"
+            ),
+            Error::Forked { name } => write!(
+                f,
+                "this handle of channel {name:?} was made before a fork: open the channel again in the child"
+            ),
+            Error::Stuck { name } => write!(
+                f,
+                "another process has been creating, opening or removing channel {name:?} for too long: see whether it is stopped, and end it"
+            ),
+            Error::System { name, call, source } => {
+                write!(f, "{call} for channel {name:?} failed: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::NotPermitted { source, .. } | Error::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        io::Error::new(error.kind(), error)
+    }
+}

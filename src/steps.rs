@@ -1,0 +1,83 @@
+//! The steps at which a test may kill, stop or watch a process. Feature `steps`, for the project's
+//! own tests: without it every mark below compiles to nothing.
+
+use std::sync::OnceLock;
+
+/// Every step, in the order of a channel's life.
+pub const ALL: &[&str] = &[
+    "create:anchored",
+    "create:at-the-door",
+    "create:sized",
+    "create:reserved",
+    "create:filled",
+    "create:belled",
+    "create:seated",
+    "create:complete",
+    "open:anchored",
+    "open:at-the-door",
+    "open:mapped",
+    "open:belled",
+    "open:seated",
+    "attach:at-the-door",
+    "attach:locked",
+    "attach:repaired",
+    "attach:seated",
+    "send:my-turn",
+    "send:half-written",
+    "send:written",
+    "send:passed",
+    "send:rung",
+    "send:round-filled",
+    "send:round-passed",
+    "send:answered",
+    "call:answered",
+    "call:reply-read",
+    "call:round-read",
+    "call:abandoned",
+    "consume:seen",
+    "consume:noted",
+    "consume:taken",
+    "consume:half-copied",
+    "consume:copied",
+    "consume:passed",
+    "consume:rung",
+    "consume:round-drained",
+    "consume:round-passed",
+    "reply:begun",
+    "reply:half-written",
+    "reply:written",
+    "reply:passed",
+    "reply:round-passed",
+    "sleep:armed",
+    "sleep:woken",
+    "detach:left",
+    "detach:unlocked",
+    "detach:at-the-door",
+    "unlink:marked",
+    "unlink:bell-gone",
+    "unlink:bells-gone",
+    "unlink:region-gone",
+    "reclaim:all-dead",
+];
+
+static WATCH: OnceLock<fn(&'static str)> = OnceLock::new();
+
+/// Has `watch` told of every step that this process comes to. The first one set stays.
+pub fn watch(watch: fn(&'static str)) {
+    let _ = WATCH.set(watch);
+}
+
+pub(crate) fn reached(step: &'static str) {
+    if let Some(watch) = WATCH.get() {
+        watch(step);
+    }
+}
+
+/// Marks a step by its name in [`ALL`].
+macro_rules! step {
+    ($step:literal) => {
+        #[cfg(feature = "steps")]
+        crate::steps::reached($step);
+    };
+}
+pub(crate) use step;

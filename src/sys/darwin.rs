@@ -1,0 +1,224 @@
+//! Darwin: locks stand on a registry file, since shared memory takes none; no wait has a limit.
+//!
+//! `cfg(antiphon_darwin_rules)` builds this file on Linux, where a preloaded library makes Linux
+//! refuse what Darwin refuses and provides the few calls that Linux lacks (`ci/darwin-rules`).
+
+#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+
+use super::process::Started;
+use super::semaphore::{Semaphore, Waited};
+use super::{if_there, io_error, region, retry};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat, lstat, mkdirat};
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[cfg(target_vendor = "apple")]
+pub(crate) use libc::pthread_atfork;
+#[cfg(target_vendor = "apple")]
+use libc::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidinfo};
+
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) use rules::pthread_atfork;
+#[cfg(not(target_vendor = "apple"))]
+use rules::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidinfo};
+
+pub(crate) const LIBC_FLAVOUR: u32 = 3;
+
+/// `proc_pidinfo`, `<libproc.h>`: answers for processes of the same user.
+pub(crate) fn start_time(pid: u32) -> Started {
+    let Ok(pid) = libc::c_int::try_from(pid) else { return Started::Gone };
+    // SAFETY: `proc_bsdinfo` is plain data, and all zeros is one of its values.
+    let mut info: proc_bsdinfo = unsafe { std::mem::zeroed() };
+    let size = size_of::<proc_bsdinfo>() as libc::c_int;
+    // SAFETY: `info` has room for `size` bytes, which is what this flavour fills in.
+    let filled = unsafe { proc_pidinfo(pid, PROC_PIDTBSDINFO, 0, (&raw mut info).cast(), size) };
+    if filled == size {
+        return match info.pbi_status {
+            5 => Started::Gone, // SZOMB, <sys/proc.h>.
+            _ => Started::At(info.pbi_start_tvsec * 1_000_000 + info.pbi_start_tvusec),
+        };
+    }
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::ESRCH) => Started::Gone,
+        _ => Started::Unknown,
+    }
+}
+
+/// Darwin has one set of pids.
+pub(crate) fn pid_namespace() -> u64 {
+    1
+}
+
+/// There is no public call that tells.
+pub(crate) fn current_cpu() -> Option<u32> {
+    None
+}
+
+/// Shared memory is backed by swap, and takes no reservation.
+pub(crate) fn reserve(_object: &OwnedFd, _len: usize) -> io::Result<()> {
+    Ok(())
+}
+
+/// No file system stands behind it that could tell.
+pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
+    None
+}
+
+/// The kernel applies no umask to semaphores.
+pub(crate) fn allow(_semaphore: &CStr, _mode: u32) {}
+
+/// There is no `sem_timedwait`: a thread ends the sleep.
+pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
+    super::watcher::wait_at_most(semaphore, limit)
+}
+
+/// A file of the name in this user's registry.
+pub(crate) struct Anchor {
+    file: OwnedFd,
+}
+
+impl Anchor {
+    /// The registry's file, made where only the region is there: a cleaner of caches may have taken
+    /// it, and that must not make a channel invisible.
+    pub(crate) fn find(name: &CStr) -> io::Result<Option<Self>> {
+        if let Some(file) = open_file(name, OFlag::empty())? {
+            return Ok(Some(Anchor { file }));
+        }
+        match region::open(name)? {
+            Some(_) => Self::find_or_make(name, 0o600).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn find_or_make(name: &CStr, _mode: u32) -> io::Result<Self> {
+        match open_file(name, OFlag::O_CREAT)? {
+            Some(file) => Ok(Anchor { file }),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Whether the name still leads to this very file.
+    pub(crate) fn leads_here(&self, name: &CStr) -> io::Result<bool> {
+        let there = if_there(lstat(&path(name)?).map_err(io_error))?;
+        let here = fstat(&self.file).map_err(io_error)?;
+        Ok(there.is_some_and(|there| (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)))
+    }
+
+    /// A second description of the same file; `None` where the name leads elsewhere by now.
+    pub(crate) fn probe(&self, name: &CStr) -> io::Result<Option<OwnedFd>> {
+        let Some(other) = open_file(name, OFlag::empty())? else { return Ok(None) };
+        let there = fstat(&other).map_err(io_error)?;
+        let here = fstat(&self.file).map_err(io_error)?;
+        let is_same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
+        Ok(is_same.then_some(other))
+    }
+
+    /// A number for this file among all that ever had the name.
+    pub(crate) fn id(&self) -> io::Result<u64> {
+        Ok(fstat(&self.file).map_err(io_error)?.st_ino)
+    }
+
+    /// The object to be filled in.
+    pub(crate) fn object(name: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
+        match region::create(name, mode)? {
+            Some(made) => Ok(Some(made)),
+            None => region::open(name),
+        }
+    }
+
+    /// Takes the file's name away, after the region's.
+    pub(crate) fn remove(&self, name: &CStr) -> io::Result<()> {
+        if_there(retry(|| nix::unistd::unlink(&path(name).map_err(|_| nix::errno::Errno::EIO)?)))
+            .map(|_| ())
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn open_file(name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | more;
+    let path = path(name)?;
+    if_there(retry(|| open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)))
+}
+
+/// The name's file in the registry: `confstr(3)` names the user's own cache directory, which other
+/// users cannot write.
+fn path(name: &CStr) -> io::Result<PathBuf> {
+    let mut directory = cache_directory()?;
+    directory.push("antiphon");
+    match mkdirat(nix::fcntl::AT_FDCWD, &directory, Mode::S_IRWXU) {
+        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Err(errno) => return Err(io_error(errno)),
+    }
+    let stat = lstat(&directory).map_err(io_error)?;
+    let is_directory = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+    if !is_directory || stat.st_uid != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("the registry {} is not a directory of this user", directory.display()),
+        ));
+    }
+    let name = name.to_bytes();
+    directory.push(OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name)));
+    Ok(directory)
+}
+
+fn cache_directory() -> io::Result<PathBuf> {
+    let mut buffer = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: `buffer` has room for the length that is given.
+    let len = unsafe {
+        libc::confstr(_CS_DARWIN_USER_CACHE_DIR, buffer.as_mut_ptr().cast(), buffer.len())
+    };
+    match buffer.get(..len.saturating_sub(1)) {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(OsStr::from_bytes(path))),
+        _ => Err(io::Error::new(io::ErrorKind::NotFound, "this user has no cache directory")),
+    }
+}
+
+/// What the preloaded library provides where there is no Darwin.
+#[cfg(not(target_vendor = "apple"))]
+mod rules {
+    #![allow(non_camel_case_types)] // The system's own names.
+
+    pub(super) const PROC_PIDTBSDINFO: libc::c_int = 3;
+    pub(super) const _CS_DARWIN_USER_CACHE_DIR: libc::c_int = 65538;
+
+    /// `<sys/proc_info.h>`
+    #[repr(C)]
+    pub(super) struct proc_bsdinfo {
+        pub(super) pbi_flags: u32,
+        pub(super) pbi_status: u32,
+        unread: [u32; 10],
+        names: [u8; 48],
+        unread_too: [u32; 4],
+        tdev_and_nice: [u32; 2],
+        pub(super) pbi_start_tvsec: u64,
+        pub(super) pbi_start_tvusec: u64,
+    }
+
+    static_assertions::const_assert_eq!(size_of::<proc_bsdinfo>(), 136);
+    static_assertions::const_assert_eq!(std::mem::offset_of!(proc_bsdinfo, pbi_start_tvsec), 120);
+
+    unsafe extern "C" {
+        pub(super) fn proc_pidinfo(
+            pid: libc::c_int,
+            flavor: libc::c_int,
+            arg: u64,
+            buffer: *mut libc::c_void,
+            size: libc::c_int,
+        ) -> libc::c_int;
+
+        pub(crate) fn pthread_atfork(
+            prepare: Option<unsafe extern "C" fn()>,
+            parent: Option<unsafe extern "C" fn()>,
+            child: Option<unsafe extern "C" fn()>,
+        ) -> libc::c_int;
+    }
+}

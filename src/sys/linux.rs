@@ -1,0 +1,209 @@
+//! Linux: the region carries its own locks; semaphores wait by the monotonic clock.
+
+#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+
+use super::process::Started;
+use super::semaphore::{Semaphore, Waited};
+use super::{io_error, region};
+use nix::sys::stat::{Mode, fstat, stat};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+// glibc keeps the semaphore NAME in sem.NAME, musl in NAME, and a 32-bit glibc stores its value
+// otherwise than a 64-bit one (the word size is compared too).
+#[cfg(target_env = "gnu")]
+pub(crate) const LIBC_FLAVOUR: u32 = 1;
+#[cfg(target_env = "musl")]
+pub(crate) const LIBC_FLAVOUR: u32 = 2;
+#[cfg(not(any(target_env = "gnu", target_env = "musl")))]
+pub(crate) const LIBC_FLAVOUR: u32 = 4;
+
+unsafe extern "C" {
+    /// `pthread_atfork(3)`; the libc crate does not declare it for Linux.
+    pub(crate) fn pthread_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+    ) -> libc::c_int;
+}
+
+/// Field 22 of `/proc/<pid>/stat`, `proc_pid_stat(5)`: clock ticks since boot.
+pub(crate) fn start_time(pid: u32) -> Started {
+    let stat = match std::fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        // ESRCH: it went between open and read. Without /proc every pid is NotFound: ask for
+        // our own to tell the two apart.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Started::Gone,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let proc_is_there = std::path::Path::new("/proc/self/stat").exists();
+            return if proc_is_there { Started::Gone } else { Started::Unknown };
+        }
+        Err(_) => return Started::Unknown,
+    };
+    // The command stands in parentheses and may hold any byte: the last ')' ends it.
+    let Some(command_end) = stat.iter().rposition(|byte| *byte == b')') else {
+        return Started::Unknown;
+    };
+    let mut fields =
+        stat[command_end + 1..].split(u8::is_ascii_whitespace).filter(|f| !f.is_empty());
+    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<u64>().ok();
+    let state = fields.next(); // Field 3.
+    let threads = fields.nth(16).and_then(number); // Field 20.
+    let start = fields.nth(1).and_then(number); // Field 22.
+    // A main thread that ended before its siblings shows as a zombie while the process lives on.
+    if matches!(state, Some(b"Z" | b"X" | b"x")) && threads.is_none_or(|threads| threads <= 1) {
+        return Started::Gone;
+    }
+    start.map_or(Started::Unknown, Started::At)
+}
+
+/// The inode of `/proc/self/ns/pid`, `namespaces(7)`; 0 without /proc.
+pub(crate) fn pid_namespace() -> u64 {
+    stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
+}
+
+/// `sched_getcpu(3)`: answered without a system call.
+pub(crate) fn current_cpu() -> Option<u32> {
+    // SAFETY: takes nothing and touches nothing.
+    u32::try_from(unsafe { libc::sched_getcpu() }).ok()
+}
+
+/// Takes every page of the object now; `ENOSPC` undoes what was taken.
+pub(crate) fn reserve(object: &OwnedFd, len: usize) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
+    super::retry(|| nix::fcntl::fallocate(object, nix::fcntl::FallocateFlags::empty(), 0, len))
+}
+
+/// Bytes that the file system of the object could still give; a mount without a limit counts as
+/// unknown.
+pub(crate) fn bytes_free(object: &OwnedFd) -> Option<u64> {
+    let info = nix::sys::statvfs::fstatvfs(object).ok()?;
+    (info.blocks() > 0).then(|| info.blocks_available() as u64 * info.fragment_size() as u64)
+}
+
+/// glibc applies the umask and has no way around it but the file itself.
+#[cfg(target_env = "gnu")]
+pub(crate) fn allow(semaphore: &CStr, mode: u32) {
+    if mode & 0o077 == 0 {
+        return;
+    }
+    let name = semaphore.to_string_lossy();
+    let path = format!("/dev/shm/sem.{}", name.trim_start_matches('/'));
+    let mode = Mode::from_bits_truncate(mode);
+    let _ = nix::sys::stat::fchmodat(
+        nix::fcntl::AT_FDCWD,
+        path.as_str(),
+        mode,
+        nix::sys::stat::FchmodatFlags::FollowSymlink,
+    );
+}
+
+/// musl keeps semaphores among the shared-memory objects.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn allow(semaphore: &CStr, mode: u32) {
+    if mode & 0o077 == 0 {
+        return;
+    }
+    if let Ok(Some(file)) = region::open(semaphore) {
+        let _ = nix::sys::stat::fchmod(&file, Mode::from_bits_truncate(mode));
+    }
+}
+
+/// `sem_clockwait`, glibc 2.30: `sem_timedwait` counts by the wall clock, which may be set back.
+#[cfg(target_env = "gnu")]
+pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
+    unsafe extern "C" {
+        // The libc crate does not declare it for Linux.
+        fn sem_clockwait(
+            semaphore: *mut libc::sem_t,
+            clock: libc::clockid_t,
+            until: *const libc::timespec,
+        ) -> libc::c_int;
+    }
+    let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `until` is a timespec to be filled in.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut until) };
+    let nanos = until.tv_nsec + libc::c_long::from(limit.subsec_nanos() as i32);
+    let secs = libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX);
+    let secs = secs.saturating_add(libc::time_t::from(nanos >= 1_000_000_000));
+    until.tv_sec = until.tv_sec.saturating_add(secs);
+    until.tv_nsec = nanos % 1_000_000_000;
+    // SAFETY: the semaphore is open while it is borrowed, `until` is a valid time.
+    match unsafe { sem_clockwait(semaphore.as_ptr(), libc::CLOCK_MONOTONIC, &raw const until) } {
+        0 => Waited::Token,
+        _ => Waited::Nothing,
+    }
+}
+
+/// Other libcs have waits by the wall clock only, which may be set back: a thread ends the sleep.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
+    super::watcher::wait_at_most(semaphore, limit)
+}
+
+/// The region itself.
+pub(crate) struct Anchor {
+    file: OwnedFd,
+}
+
+impl Anchor {
+    pub(crate) fn find(name: &CStr) -> io::Result<Option<Self>> {
+        Ok(region::open(name)?.map(|file| Anchor { file }))
+    }
+
+    /// Finds it or makes it, empty. `fs.protected_regular` makes a plain `O_CREAT` on another's
+    /// file fail: so it is opened first, and made exclusively only where it is missing.
+    pub(crate) fn find_or_make(name: &CStr, mode: u32) -> io::Result<Self> {
+        loop {
+            if let Some(found) = Self::find(name)? {
+                return Ok(found);
+            }
+            if let Some(file) = region::create(name, mode)? {
+                return Ok(Anchor { file });
+            }
+        }
+    }
+
+    /// Whether the name still leads to this very object.
+    pub(crate) fn leads_here(&self, name: &CStr) -> io::Result<bool> {
+        match region::open(name)? {
+            Some(other) => Ok(identity(&other)? == identity(&self.file)?),
+            None => Ok(false),
+        }
+    }
+
+    /// A second description of the same object; `None` where the name leads elsewhere by now.
+    pub(crate) fn probe(&self, name: &CStr) -> io::Result<Option<OwnedFd>> {
+        match region::open(name)? {
+            Some(other) if identity(&other)? == identity(&self.file)? => Ok(Some(other)),
+            _ => Ok(None),
+        }
+    }
+
+    /// A number for this object among all that ever had the name.
+    pub(crate) fn id(&self) -> io::Result<u64> {
+        Ok(identity(&self.file)?.1)
+    }
+
+    /// The object to be filled in, made by `find_or_make`.
+    pub(crate) fn object(name: &CStr, _mode: u32) -> io::Result<Option<OwnedFd>> {
+        region::open(name)
+    }
+
+    /// The region's own unlinking does it.
+    pub(crate) fn remove(&self, _name: &CStr) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn identity(file: &OwnedFd) -> io::Result<(u64, u64)> {
+    let stat = fstat(file).map_err(io_error)?;
+    #[allow(clippy::useless_conversion)] // Their widths differ between architectures.
+    Ok((u64::from(stat.st_dev), u64::from(stat.st_ino)))
+}

@@ -1,0 +1,64 @@
+//! Locks on single bytes of a file, owned by an open file description.
+//!
+//! See `fcntl_locking(2)`, "Open file description locks". Three facts carry the design:
+//!
+//! * The kernel drops the lock when the last descriptor *and mapping* of the description is gone,
+//!   whatever ended the process. So a description that locks is never mapped.
+//! * A description does not see its own locks: probing goes through a second description.
+//! * A forked child shares the description and keeps its locks: a lock alone does not prove that
+//!   the process which took it is alive. [`super::process`] has the second half of the proof.
+//!
+//! Bytes beyond the end of the file can be locked as well as any other.
+
+#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+fn byte_lock(kind: libc::c_int, byte: u64) -> libc::flock {
+    // SAFETY: `flock` is plain data, and all zeros is one of its values.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = byte as libc::off_t;
+    lock.l_len = 1;
+    lock
+}
+
+fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> io::Result<()> {
+    loop {
+        // SAFETY: `fd` is open for as long as it is borrowed, and these commands take a pointer to
+        // a `flock`, which `lock` is.
+        let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut *lock) };
+        if done != -1 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Locks `byte` for this description alone. False where another has it.
+pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
+    match control(fd, libc::F_OFD_SETLK, &mut byte_lock(libc::F_WRLCK as libc::c_int, byte)) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EACCES) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Gives `byte` back.
+pub(crate) fn unlock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
+    control(fd, libc::F_OFD_SETLK, &mut byte_lock(libc::F_UNLCK as libc::c_int, byte))
+}
+
+/// Whether any *other* description holds `byte`.
+pub(crate) fn is_locked(probe: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
+    let mut lock = byte_lock(libc::F_WRLCK as libc::c_int, byte);
+    control(probe, libc::F_OFD_GETLK, &mut lock)?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}

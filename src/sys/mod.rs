@@ -1,0 +1,95 @@
+//! What antiphon asks of the operating system; one file for each facility, and one for each system.
+//!
+//! `cfg(target_os)` stands in this folder alone. A system's own file ([`platform`]) provides:
+//!
+//! | item | what it has to do |
+//! |---|---|
+//! | `LIBC_FLAVOUR` | a number for the libc whose semaphores these are; two libcs never share one |
+//! | `start_time` | when a process started, in any unit that never changes for it; or that it is gone |
+//! | `pid_namespace` | a number for the set of processes among which pids are unique |
+//! | `current_cpu` | the processor that this thread runs on, where that is cheap to know |
+//! | `reserve` | take an object's pages now, so that touching them cannot fail later |
+//! | `bytes_free` | how much the shared-memory file system could still give |
+//! | `wait_at_most` | sleep on a named semaphore with a limit, by a clock that nobody sets |
+//! | `allow` | give a new semaphore the mode that was asked for, whatever the umask |
+//! | `Anchor` | the file of a name that carries its locks; see below |
+//!
+//! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what
+//! tells the living from the dead: the kernel drops them when a process is gone, however it went.
+//! On Linux they work on the region itself. Darwin refuses locks on shared memory, so there the
+//! anchor is a small file of the same name in a registry. Everything above asks only for these:
+//! `Anchor::find` and `find_or_make`, `leads_here` (the name still means this very file), `probe`
+//! (a second, independent description of the same file), `id`, and `remove`.
+//!
+//! A third system has to provide the same list, and shared memory with `shm_open`, named
+//! semaphores and descriptor locks as above.
+
+pub(crate) mod copy;
+pub(crate) mod lock;
+pub(crate) mod process;
+pub(crate) mod region;
+pub(crate) mod semaphore;
+
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+mod darwin;
+#[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules)))]
+mod linux;
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules, not(target_env = "gnu")))]
+mod watcher;
+
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+use darwin as platform;
+#[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules)))]
+use linux as platform;
+
+pub(crate) use platform::{Anchor, LIBC_FLAVOUR, bytes_free, current_cpu, reserve};
+
+use std::io;
+
+/// Turns nix's word for a failure into the standard library's.
+fn io_error(errno: nix::errno::Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno as i32)
+}
+
+/// Repeats a call that a signal interrupted.
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return other.map_err(io_error),
+        }
+    }
+}
+
+/// Nothing where the object does not exist.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(there) => Ok(Some(there)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the process may run on one processor only, as things stood at the first asking.
+pub(crate) fn only_one_cpu() -> bool {
+    use std::sync::OnceLock;
+    static ONE: OnceLock<bool> = OnceLock::new();
+    *ONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+}
+
+/// Milliseconds since 1970, for people to read; nothing is decided by it.
+pub(crate) fn unix_millis() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A number that no other region has had, as far as luck goes.
+pub(crate) fn nonce() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // RandomState is seeded by the system; the pid and the time part two processes that share a seed.
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.write_u64(unix_millis());
+    hasher.finish() | 1
+}

@@ -1,0 +1,77 @@
+//! Who a process is, whether it still lives, and whether this one was forked.
+
+#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+
+use super::platform;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What tells a process from every other one of this boot, those that reuse its pid included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) pid: u32,
+    /// When it started, in the platform's unit; 0 where the system would not say.
+    pub(crate) start: u64,
+    /// The pid namespace that `pid` belongs to; 0 where the system would not say.
+    pub(crate) namespace: u64,
+}
+
+/// What the system says about a pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// There is such a process, and it started then.
+    At(u64),
+    /// There is none, or only a zombie, which holds nothing any more.
+    Gone,
+    /// The system would not say.
+    Unknown,
+}
+
+impl Identity {
+    /// This process.
+    pub(crate) fn mine() -> Self {
+        let pid = std::process::id();
+        let start = match platform::start_time(pid) {
+            Started::At(start) => start,
+            Started::Gone | Started::Unknown => 0,
+        };
+        Identity { pid, start, namespace: platform::pid_namespace() }
+    }
+
+    /// Whether the process is known to be gone. False proves nothing: the pid may belong to another
+    /// namespace, or the system may not say.
+    pub(crate) fn is_gone(&self) -> bool {
+        if self.namespace == 0 || self.namespace != platform::pid_namespace() {
+            return false;
+        }
+        match platform::start_time(self.pid) {
+            Started::Gone => true,
+            Started::At(start) => self.start != 0 && start != self.start,
+            Started::Unknown => false,
+        }
+    }
+}
+
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// How often this process and its ancestors forked since the first asking: a handle that remembers
+/// another number was made in an ancestor.
+#[inline]
+pub(crate) fn forks() -> u32 {
+    // Relaxed: the child has one thread when it is born, and the handler ran in that one.
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Has the forks counted. `getpid` would tell too, for the price of a system call each time.
+pub(crate) fn count_forks() -> u32 {
+    unsafe extern "C" fn in_child() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        // SAFETY: the handler touches one atomic, which is allowed in a forked child. A failure
+        // (no memory) leaves forks uncounted, which is no worse than not having asked.
+        unsafe { platform::pthread_atfork(None, None, Some(in_child)) };
+    });
+    forks()
+}

@@ -1,0 +1,98 @@
+//! Mapped shared-memory objects.
+
+#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+
+use super::{if_there, io_error, retry};
+use nix::fcntl::OFlag;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use std::ffi::CStr;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// Regions are made of whole pages of every size there is: 4, 16 and 64 KiB.
+pub(crate) const GRANULE: usize = 64 * 1024;
+
+/// Opens an object that is there.
+pub(crate) fn open(name: &CStr) -> io::Result<Option<OwnedFd>> {
+    if_there(retry(|| shm_open(name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())))
+}
+
+/// Makes an object, of no length yet. `None` where the name is taken.
+pub(crate) fn create(name: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(mode as libc::mode_t);
+    match retry(|| shm_open(name, flags, mode)) {
+        Ok(fd) => {
+            // Linux applies the umask; Darwin does not, and refuses fchmod.
+            let _ = fchmod(&fd, mode);
+            Ok(Some(fd))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the name away; those who have the object keep it. False where there was none.
+pub(crate) fn unlink(name: &CStr) -> io::Result<bool> {
+    Ok(if_there(retry(|| shm_unlink(name)))?.is_some())
+}
+
+/// Sizes an object, once in its life.
+pub(crate) fn set_len(fd: &OwnedFd, len: usize) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
+    retry(|| nix::unistd::ftruncate(fd, len))
+}
+
+/// An object's length in bytes; `None` where it is no shared memory but a FIFO, say.
+pub(crate) fn len(fd: &OwnedFd) -> io::Result<Option<u64>> {
+    let stat = fstat(fd).map_err(io_error)?;
+    // Darwin gives shared memory no type at all.
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    let is_memory = kind.is_empty() || kind == SFlag::S_IFREG;
+    Ok(is_memory.then(|| u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+/// A shared mapping of a whole object.
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread; it is unmapped once, by Drop.
+unsafe impl Send for Mapping {}
+// SAFETY: a shared reference gives out a pointer and a length, and nothing that a second thread
+// could spoil.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes of `object`.
+    pub(crate) fn new(object: &OwnedFd, len: usize) -> io::Result<Self> {
+        let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses the address, so that nothing that is mapped is replaced.
+        let base =
+            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, object.as_fd(), 0) }
+                .map_err(io_error)?;
+        Ok(Mapping { base: base.cast(), len })
+    }
+
+    /// Where it starts; page-aligned. The bytes live as long as the mapping.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `len` are what mmap gave; views and cells borrow from the mapping's
+        // owner, so that none is left.
+        let _ = unsafe { munmap(self.base.cast(), self.len) };
+    }
+}

@@ -1,0 +1,20 @@
+/* What the two halves of the library share: darwin_rules.c (what Darwin refuses) and darwin_calls.c (what it adds). */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stddef.h>
+
+/* The rest is compiled with hidden visibility: only these names may stand in front of libc's. */
+#define EXPORT __attribute__((visibility("default")))
+
+/* Declares `real`, the next definition of `name` after ours: normally libc's. */
+#define REAL(ret, name, ...)         \
+    static ret (*real)(__VA_ARGS__); \
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, name)
+
+/* Is the rule switched off by DARWIN_RULES_ALLOW? */
+int allowed(const char *rule);
+/* Adds one line to DARWIN_RULES_LOG; leaves errno alone. */
+void note(const char *rule, const char *what, long value);
+/* note(), then errno = error; always -1. */
+int refuse(const char *rule, const char *what, long value, int error);

@@ -1,0 +1,224 @@
+//! What the tests share: real processes, names that stand beside each other, watchdogs.
+#![allow(dead_code, missing_docs)] // Each test file uses its part of it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the test is ended. Never a measure of speed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const ROLE: &str = "ANTIPHON_TEST_ROLE";
+
+/// A name that no other test, and no other run, has.
+pub fn unique(what: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("t{}-{}-{what}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The name of the test function that this stands in, as libtest knows it.
+#[macro_export]
+macro_rules! this_test {
+    () => {{
+        fn here() {}
+        let path = std::any::type_name_of_val(&here);
+        let path = path.strip_suffix("::here").unwrap();
+        path.split_once("::").unwrap().1
+    }};
+}
+
+/// In a child process: which role it has, and the arguments of the role.
+pub fn role() -> Option<(String, Vec<String>)> {
+    let role = std::env::var(ROLE).ok()?;
+    let mut words = role.split('\u{1f}').map(str::to_owned);
+    let name = words.next()?;
+    Some((name, words.collect()))
+}
+
+/// In a child process: tells the parent something.
+pub fn say(what: impl std::fmt::Display) {
+    println!("\n@{what}");
+    std::io::stdout().flush().unwrap();
+}
+
+/// In a child process: waits until the parent says something.
+pub fn hear() -> String {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+/// A child process that runs the same test function, in another role.
+pub struct Peer {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Peer {
+    /// Starts `test` (see `this_test!`) again as `role` with `args`.
+    pub fn start(test: &str, role: &str, args: &[&str]) -> Peer {
+        let exe = std::env::current_exe().unwrap();
+        Self::start_with(Command::new(exe), test, role, args)
+    }
+
+    /// The same under a command of the test's own, `unshare` say, that ends in the test's binary.
+    pub fn start_with(mut command: Command, test: &str, role: &str, args: &[&str]) -> Peer {
+        let mut words = vec![role];
+        words.extend(args);
+        let mut child = command
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(ROLE, words.join("\u{1f}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the test's own binary starts");
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if let Some(said) = line.strip_prefix('@') {
+                    let _ = send.send(said.to_owned());
+                }
+            }
+        });
+        Peer { child, lines }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn tell(&mut self, what: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{what}").unwrap();
+    }
+
+    /// The next thing that the child says; `None` where it ended without another word.
+    pub fn heard(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the child says nothing"),
+        }
+    }
+
+    /// Waits for the child to say exactly this.
+    pub fn expect(&mut self, what: &str) {
+        assert_eq!(self.heard().as_deref(), Some(what));
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: a plain system call on a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for the end of the child.
+    pub fn end(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "the child does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for the end of the child, which has to be a good one.
+    pub fn succeed(&mut self) {
+        let status = self.end();
+        assert!(status.success(), "the child ended with {status}");
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Ends the process if it is not dropped in time: a hang shows as a failed test.
+pub struct Watchdog(Arc<AtomicBool>);
+
+impl Watchdog {
+    pub fn new(what: &'static str, patience: Duration) -> Watchdog {
+        let done = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&done);
+        std::thread::spawn(move || {
+            let until = Instant::now() + patience;
+            while Instant::now() < until {
+                if seen.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if !seen.load(Ordering::Relaxed) {
+                eprintln!("hangs: {what}");
+                std::process::abort();
+            }
+        });
+        Watchdog(done)
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Fails if anything of the channel is left. Names must be short enough to stay as they are.
+pub fn assert_nothing_left(name: &str) {
+    assert!(name.len() <= 27, "{name} would be shortened");
+    if let Ok(entries) = std::fs::read_dir("/dev/shm") {
+        let left: Vec<_> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|entry| {
+                let bare = entry.strip_prefix("sem.").unwrap_or(entry);
+                bare == name || bare.strip_prefix(name).is_some_and(|rest| rest.starts_with('+'))
+            })
+            .collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+    // Where the system lists nothing, opening has to find nothing.
+    let found = antiphon::Channel::open(name);
+    assert!(matches!(found, Err(antiphon::Error::NotFound { .. })), "{found:?}");
+}
+
+/// A stream of numbers that a seed decides.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.roll() % limit.max(1)
+    }
+}
+
+/// The bytes of message `number`: every byte depends on the number and its place.
+pub fn pattern(number: u64, len: usize) -> Vec<u8> {
+    let mut dice = Dice::new(number + 1);
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&dice.roll().to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
