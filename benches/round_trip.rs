@@ -1,1 +1,2 @@
+//! Round trips against the bare limits.
 fn main() {}
