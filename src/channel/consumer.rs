@@ -1,15 +1,15 @@
-//! The consumer: consuming, reading in place, replying.
+//! The consumer: taking messages, reading them round by round, replying.
 
 use super::attach::Shared;
 use super::end::{Deadline, End, Partner};
 use super::layout::INLINE_BYTES;
-use super::memory::{Place, View};
+use super::memory::Place;
+use super::message::Message;
 use super::options::MAX_MESSAGE_BYTES;
 use super::turn::{Content, Side, Taking, Word};
 use crate::bell::{Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -31,22 +31,52 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct Consumer {
-    end: End,
-    /// The message that was taken and not let go of; one that is forgotten stays here.
-    held: Option<Word>,
+    pub(super) end: End,
+    pub(super) current: Current,
 }
 
-/// A message as it was found.
-#[derive(Debug, Clone, Copy)]
-struct Incoming {
-    word: Word,
-    content: Content,
-    len: usize,
+/// The message that was taken last. Kept here and not in [`Message`], so that one that is forgotten
+/// is still known, and so that handing a message out moves a pointer.
+#[derive(Debug)]
+pub(super) struct Current {
+    /// The turn by which what stands there now is ours; `None` when it was passed.
+    pub(super) word: Option<Word>,
+    pub(super) content: Content,
+    pub(super) redelivered: bool,
+    pub(super) len: usize,
+    /// Bytes in the rounds that were let go of.
+    pub(super) behind: usize,
+    /// Bytes of this round that were read.
+    pub(super) read: usize,
+    /// The rest of a long message will not come.
+    pub(super) is_broken: bool,
+    pub(super) was_panicking: bool,
+    pub(super) limit: Option<Duration>,
+    pub(super) partner: Option<Partner>,
+}
+
+impl Current {
+    #[inline]
+    fn new(word: Option<Word>, content: Content, len: usize) -> Self {
+        Current {
+            word,
+            content,
+            redelivered: word.is_some_and(Word::is_redelivered),
+            len,
+            behind: 0,
+            read: 0,
+            is_broken: false,
+            was_panicking: std::thread::panicking(),
+            limit: None,
+            partner: None,
+        }
+    }
 }
 
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
-        Ok(Consumer { end: End::new(shared, Side::Consumer, Waiter::new(wait))?, held: None })
+        let end = End::new(shared, Side::Consumer, Waiter::new(wait))?;
+        Ok(Consumer { end, current: Current::new(None, Content::Nothing, 0) })
     }
 
     /// Changes how this end waits.
@@ -61,6 +91,7 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Error::PeerDied`], [`Error::Disconnected`] once everything is consumed.
+    #[inline]
     pub fn consume(&mut self) -> Result<Message<'_>, Error> {
         self.consume_until(Deadline::NEVER)
     }
@@ -87,8 +118,8 @@ impl Consumer {
                 Ok(None) => return Ok(None),
                 Err(stop) => return Err(self.end.stopped(stop, "try_consume", Delivered::No)),
             };
-            if let Some(incoming) = self.take(word)? {
-                return Ok(Some(Message::new(self, incoming)));
+            if self.take(word)? {
+                return Ok(Some(Message::new(self)));
             }
         }
     }
@@ -99,6 +130,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`consume`](Self::consume); after an error the content of `into` means nothing.
+    #[inline]
     pub fn consume_into(&mut self, into: &mut Vec<u8>) -> Result<Message<'_>, Error> {
         self.consume_into_until(into, None)
     }
@@ -115,19 +147,16 @@ impl Consumer {
         self.consume_into_until(into, Some(limit))
     }
 
+    #[inline]
     fn consume_into_until(
         &mut self,
         into: &mut Vec<u8>,
         limit: Option<Duration>,
     ) -> Result<Message<'_>, Error> {
         let deadline = Deadline::of(limit);
-        let mut message = self.consume_until(deadline)?;
+        let message = self.consume_until(deadline)?;
         into.clear();
-        message.read_all(into, deadline)?;
-        if !message.is_call() {
-            message.release();
-        }
-        Ok(message)
+        message.take_all(into, deadline)
     }
 
     #[inline]
@@ -139,15 +168,15 @@ impl Consumer {
                 Ok(word) => word,
                 Err(stop) => return Err(self.end.stopped(stop, "consume", Delivered::No)),
             };
-            if let Some(incoming) = self.take(word)? {
-                return Ok(Message::new(self, incoming));
+            if self.take(word)? {
+                return Ok(Message::new(self));
             }
         }
     }
 
-    /// Takes what came with `word`; `None` where nobody waits for its being consumed any more.
+    /// Takes what came with `word`. False where nobody waits for its being consumed any more.
     #[inline]
-    fn take(&mut self, word: Word) -> Result<Option<Incoming>, Error> {
+    fn take(&mut self, word: Word) -> Result<bool, Error> {
         step!("consume:seen");
         let turn = self.end.turn();
         let content = match word.content() {
@@ -158,14 +187,14 @@ impl Consumer {
             Some(content @ (Content::Call | Content::Stream | Content::CallStream)) => {
                 if let Taking::Withdrawn = turn.take(word) {
                     self.end.pass(word, Content::Nothing);
-                    return Ok(None);
+                    return Ok(false);
                 }
                 content
             }
             // The rest of something whose beginning this end did not have, or gave up.
             Some(Content::More | Content::Continue) => {
                 self.end.pass(word, Content::Orphaned);
-                return Ok(None);
+                return Ok(false);
             }
             _ => return Err(self.refuse(word, "a turn of an unknown kind")),
         };
@@ -176,9 +205,9 @@ impl Consumer {
         let is_whole = matches!(content, Content::Message | Content::Call);
         match usize::try_from(len) {
             Ok(len) if fits == is_whole && len as u64 <= MAX_MESSAGE_BYTES => {
-                self.held = Some(word);
+                self.current = Current::new(Some(word), content, len);
                 step!("consume:taken");
-                Ok(Some(Incoming { word, content, len }))
+                Ok(true)
             }
             _ => Err(self.refuse(word, "a message of an impossible length")),
         }
@@ -194,275 +223,135 @@ impl Consumer {
     /// Acknowledges a message whose guard was forgotten.
     #[inline]
     fn release_forgotten(&mut self) {
-        if let Some(word) = self.held.take() {
-            self.acknowledge(word);
+        if self.current.word.is_some() {
+            self.release();
         }
     }
 
-    fn acknowledge(&self, word: Word) {
-        let is_call = word.content().is_some_and(Content::is_call);
-        self.end.pass(word, if is_call { Content::NoReply } else { Content::Nothing });
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        if !self.end.shared.is_forked() {
-            self.release_forgotten();
-        }
-    }
-}
-
-/// A message where it stands.
-///
-/// Dropping it acknowledges it: it is consumed, and its place is the publisher's again. Dropping it
-/// in a panic gives it back instead: the next `consume` has it once more, marked. Until then it
-/// is not lost, whatever happens to this process.
-///
-/// It is read from the front by [`io::Read`], piece by piece through [`view`](Self::view), or at
-/// once by [`to_vec`](Self::to_vec). One that is longer than the capacity comes in rounds: the
-/// publisher fills in the next when this one has been read.
-#[derive(Debug)]
-pub struct Message<'c> {
-    consumer: &'c mut Consumer,
-    /// The turn by which what stands there now is ours; `None` when it was passed.
-    word: Option<Word>,
-    content: Content,
-    redelivered: bool,
-    len: usize,
-    /// Bytes in the rounds that were let go of.
-    behind: usize,
-    /// Bytes of this round that were read.
-    read: usize,
-    /// Why there is no more to come.
-    is_broken: bool,
-    limit: Option<Duration>,
-    partner: Option<Partner>,
-    was_panicking: bool,
-}
-
-impl<'c> Message<'c> {
+    /// Acknowledges what is held.
     #[inline]
-    fn new(consumer: &'c mut Consumer, incoming: Incoming) -> Self {
-        Message {
-            consumer,
-            word: Some(incoming.word),
-            content: incoming.content,
-            redelivered: incoming.word.is_redelivered(),
-            len: incoming.len,
-            behind: 0,
-            read: 0,
-            is_broken: false,
-            limit: None,
-            partner: None,
-            was_panicking: std::thread::panicking(),
+    pub(super) fn release(&mut self) {
+        if let Some(word) = self.current.word.take() {
+            let is_call = self.current.content.is_call();
+            self.end.pass(word, if is_call { Content::NoReply } else { Content::Nothing });
         }
-    }
-
-    /// The whole message's bytes.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Whether the publisher waits for a reply.
-    pub fn is_call(&self) -> bool {
-        self.content.is_call()
-    }
-
-    /// Whether a consumer has had this message before, and died or panicked with it.
-    pub fn redelivered(&self) -> bool {
-        self.redelivered
-    }
-
-    /// Limits each wait for a further round of a message longer than the capacity.
-    pub fn set_timeout(&mut self, limit: Option<Duration>) {
-        self.limit = limit;
-    }
-
-    /// What stands in the region and was not read yet: the rest of the message, or of a long one's
-    /// present round.
-    pub fn view(&self) -> View<'_> {
-        let (place, len) = if self.word.is_some() { self.round() } else { (Place::Payload, 0) };
-        let read = self.read.min(len);
-        View::new(self.consumer.end.memory(), place, read, len - read)
-    }
-
-    /// Lets go of this round and waits for the next. False where this is the last.
-    ///
-    /// # Errors
-    /// [`Error::PeerDied`], [`Error::Aborted`] where the publisher gave up, [`Error::TimedOut`].
-    /// Then the rest never comes.
-    pub fn next_round(&mut self) -> Result<bool, Error> {
-        self.advance(Deadline::of(self.limit))
-    }
-
-    /// A copy of all that was not read yet, to the message's end.
-    ///
-    /// # Errors
-    /// As [`next_round`](Self::next_round), for a message longer than the capacity.
-    pub fn to_vec(mut self) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.copy_into(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Puts all that was not read yet in the place of what `into` held.
-    ///
-    /// # Errors
-    /// As [`to_vec`](Self::to_vec); then the content of `into` means nothing.
-    pub fn copy_into(&mut self, into: &mut Vec<u8>) -> Result<(), Error> {
-        into.clear();
-        self.read_all(into, Deadline::of(self.limit))
-    }
-
-    /// Replies, and lets go of the message. What of it was not read is lost.
-    ///
-    /// # Blocking
-    /// Only for a reply longer than the capacity: until the caller has all but the last round.
-    ///
-    /// # Errors
-    /// [`Error::NotACall`] where none was asked for: the message is acknowledged all the same.
-    /// [`Error::CallerGone`] where nobody waits for it any more.
-    pub fn reply(self, bytes: &[u8]) -> Result<(), Error> {
-        self.reply_until(bytes, Deadline::NEVER)
-    }
-
-    /// [`reply`](Self::reply) with a limit.
-    ///
-    /// # Errors
-    /// As there, and [`Error::TimedOut`].
-    pub fn reply_timeout(self, bytes: &[u8], limit: Duration) -> Result<(), Error> {
-        self.reply_until(bytes, Deadline::after(limit))
     }
 
     /// Where the present round stands, and how long it is.
     #[inline]
-    fn round(&self) -> (Place, usize) {
-        let len = (self.len - self.behind).min(self.consumer.end.memory().capacity());
-        let place = if self.len <= INLINE_BYTES { Place::Inline } else { Place::Payload };
+    pub(super) fn round(&self) -> (Place, usize) {
+        let len = (self.current.len - self.current.behind).min(self.end.memory().capacity());
+        let place = if self.current.len <= INLINE_BYTES { Place::Inline } else { Place::Payload };
         (place, len)
     }
 
     #[inline]
-    fn read_all(&mut self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
+    pub(super) fn read_all(&mut self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
+        self.check_whole()?;
         loop {
-            self.check_whole()?;
             let (place, len) = self.round();
-            let left = len - self.read;
-            if place == Place::Inline && self.read == 0 {
-                let mut short = [0; INLINE_BYTES];
-                self.consumer.end.memory().read_inline(&mut short[..left]);
-                into.extend_from_slice(&short[..left]);
+            let left = len - self.current.read;
+            if place == Place::Inline && self.current.read == 0 {
+                let before = into.len();
+                into.resize(before + left, 0);
+                self.end.memory().read_inline(&mut into[before..]);
             } else {
-                self.consumer.end.reserve(left, into)?;
+                self.end.reserve(left, into)?;
                 #[cfg(feature = "steps")]
                 if left > 1 {
                     // The same copy in two halves, so that a test can end the process in between.
                     let half = left / 2;
-                    self.consumer.end.memory().append(place, self.read, half, into);
-                    self.read += half;
+                    self.end.memory().append(place, self.current.read, half, into);
+                    self.current.read += half;
                     step!("consume:half-copied");
                 }
-                let left = len - self.read;
-                self.consumer.end.memory().append(place, self.read, left, into);
+                let left = len - self.current.read;
+                self.end.memory().append(place, self.current.read, left, into);
             }
-            self.read = len;
+            self.current.read = len;
             step!("consume:copied");
-            if !self.advance(deadline)? {
+            if !self.has_more() || !self.advance(deadline)? {
                 return Ok(());
             }
         }
     }
 
-    fn check_whole(&self) -> Result<(), Error> {
-        match self.word {
-            Some(_) => Ok(()),
-            None if self.is_broken => Err(self.consumer.end.aborted()),
-            None => Ok(()),
-        }
+    /// Whether there are rounds behind this one.
+    #[inline]
+    fn has_more(&self) -> bool {
+        self.current.len - self.current.behind > self.end.memory().capacity()
     }
 
-    fn advance(&mut self, deadline: Deadline) -> Result<bool, Error> {
+    #[inline]
+    fn check_whole(&self) -> Result<(), Error> {
+        if self.current.is_broken { Err(self.end.aborted()) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub(super) fn advance(&mut self, deadline: Deadline) -> Result<bool, Error> {
         self.check_whole()?;
+        let Some(word) = self.current.word.filter(|_| self.has_more()) else { return Ok(false) };
         let (_, len) = self.round();
-        let Some(word) = self.word.filter(|_| self.behind + len < self.len) else {
-            return Ok(false);
-        };
-        if self.partner.is_none() {
-            self.partner = Some(self.consumer.end.partner()?);
+        if self.current.partner.is_none() {
+            self.current.partner = Some(self.end.partner()?);
         }
         step!("consume:round-drained");
         self.let_go();
-        self.is_broken = true; // Until the next round is here.
-        let before = self.consumer.end.pass(word, Content::Drained);
+        self.current.is_broken = true; // Until the next round is here.
+        let before = self.end.pass(word, Content::Drained);
         if before.is_abandoned() {
-            return Err(self.consumer.end.aborted());
+            return Err(self.end.aborted());
         }
         step!("consume:round-passed");
-        let word = match self.consumer.end.wait(deadline, self.partner) {
+        let word = match self.end.wait(deadline, self.current.partner) {
             Ok(word) => word,
-            Err(stop) => match self.consumer.end.abandon() {
+            Err(stop) => match self.end.abandon() {
                 Ok(word) => word,
-                Err(_) => return Err(self.consumer.end.stopped(stop, "consume", Delivered::No)),
+                Err(_) => return Err(self.end.stopped(stop, "consume", Delivered::No)),
             },
         };
         if word.content() != Some(Content::More) {
             // Another publisher's message: it stays for the next `consume`.
-            return Err(self.consumer.end.peer_died(0, Delivered::No));
+            return Err(self.end.peer_died(0, Delivered::No));
         }
-        self.consumer.held = Some(word);
-        self.word = Some(word);
-        self.is_broken = false;
-        self.behind += len;
-        self.read = 0;
+        self.current.word = Some(word);
+        self.current.is_broken = false;
+        self.current.behind += len;
+        self.current.read = 0;
         Ok(true)
     }
 
     /// What stands there is not ours any more.
     fn let_go(&mut self) {
-        self.word = None;
-        self.consumer.held = None;
-    }
-
-    /// Acknowledges, as dropping does.
-    #[inline]
-    fn release(&mut self) {
-        if let Some(word) = self.word {
-            self.let_go();
-            let content = if self.is_call() { Content::NoReply } else { Content::Nothing };
-            self.consumer.end.pass(word, content);
-        }
+        self.current.word = None;
     }
 
     /// Leaves it for the next `consume`, marked.
     #[cold]
-    fn give_back(&mut self) {
-        let Some(word) = self.word else { return };
+    pub(super) fn give_back(&mut self) {
+        let Some(word) = self.current.word else { return };
         self.let_go();
-        if self.behind == 0 && self.len <= self.consumer.end.memory().capacity() {
-            self.consumer.end.turn().give_back();
+        if self.current.len <= self.end.memory().capacity() {
+            self.end.turn().give_back();
         } else {
-            self.consumer.end.pass(word, Content::Again);
+            self.end.pass(word, Content::Again);
         }
     }
 
     #[inline]
-    fn reply_until(mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
-        self.consumer.end.shared.check_fork()?;
-        let name = || self.consumer.end.name();
-        if !self.is_call() {
+    pub(super) fn reply_until(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
+        self.end.shared.check_fork()?;
+        let name = || self.end.name();
+        if !self.current.content.is_call() {
             return Err(Error::NotACall { name: name() });
         }
         if bytes.len() as u64 > MAX_MESSAGE_BYTES {
-            return Err(self.consumer.end.too_long("reply", bytes.len(), MAX_MESSAGE_BYTES));
+            return Err(self.end.too_long("reply", bytes.len(), MAX_MESSAGE_BYTES));
         }
-        let Some(mut word) = self.word else { return Err(Error::CallerGone { name: name() }) };
-        let end = &self.consumer.end;
+        let Some(mut word) = self.current.word else {
+            return Err(Error::CallerGone { name: name() });
+        };
+        let end = &self.end;
         end.turn().begin_reply(word);
         step!("reply:begun");
         let memory = end.memory();
@@ -480,28 +369,28 @@ impl<'c> Message<'c> {
             }
             step!("reply:written");
             self.let_go();
-            let before = self.consumer.end.pass(word, Content::Reply);
+            let before = self.end.pass(word, Content::Reply);
             step!("reply:passed");
             return self.delivered(before);
         }
-        let partner = self.consumer.end.partner()?;
+        let partner = self.end.partner()?;
         let mut content = Content::ReplyStream;
         let mut rounds = bytes.chunks(capacity).peekable();
         while let Some(round) = rounds.next() {
-            self.consumer.end.memory().write(Place::Payload, 0, round);
+            self.end.memory().write(Place::Payload, 0, round);
             self.let_go();
-            let before = self.consumer.end.pass(word, content);
+            let before = self.end.pass(word, content);
             step!("reply:round-passed");
             self.delivered(before)?;
             if rounds.peek().is_none() {
                 break;
             }
-            word = match self.consumer.end.wait(deadline, Some(partner)) {
+            word = match self.end.wait(deadline, Some(partner)) {
                 Ok(word) => word,
-                Err(stop) => match self.consumer.end.abandon() {
+                Err(stop) => match self.end.abandon() {
                     Ok(word) => word,
                     Err(_) => {
-                        return Err(self.consumer.end.stopped(stop, "reply", Delivered::Unknown));
+                        return Err(self.end.stopped(stop, "reply", Delivered::Unknown));
                     }
                 },
             };
@@ -509,8 +398,7 @@ impl<'c> Message<'c> {
                 // The caller went on to something else, which stays for the next `consume`.
                 return self.caller_gone();
             }
-            self.word = Some(word);
-            self.consumer.held = Some(word);
+            self.current.word = Some(word);
             content = Content::ReplyMore;
         }
         Ok(())
@@ -522,34 +410,14 @@ impl<'c> Message<'c> {
 
     #[cold]
     fn caller_gone(&self) -> Result<(), Error> {
-        Err(Error::CallerGone { name: self.consumer.end.name() })
+        Err(Error::CallerGone { name: self.end.name() })
     }
 }
 
-impl io::Read for Message<'_> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if to.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            let read = self.view().copy_to(0, to);
-            self.read += read;
-            if read > 0 || !self.next_round()? {
-                return Ok(read);
-            }
-        }
-    }
-}
-
-impl Drop for Message<'_> {
+impl Drop for Consumer {
     fn drop(&mut self) {
-        if self.consumer.end.shared.is_forked() {
-            return;
-        }
-        if std::thread::panicking() && !self.was_panicking {
-            self.give_back();
-        } else {
-            self.release();
+        if !self.end.shared.is_forked() {
+            self.release_forgotten();
         }
     }
 }

@@ -42,9 +42,12 @@ pub(crate) struct Partner {
 #[derive(Debug)]
 pub(crate) enum Stop {
     TimedOut,
-    Died { pid: u32 },
+    Died {
+        pid: u32,
+    },
     Left,
-    Failed(Error),
+    /// Boxed, so that success stays small.
+    Failed(Box<Error>),
 }
 
 /// One end of a channel.
@@ -53,33 +56,30 @@ pub(crate) struct End {
     pub(crate) side: Side,
     seat: Taken,
     pub(crate) waiter: Waiter,
-    /// The peer's generation whose death or leaving was reported already.
-    reported: u32,
-    /// When the peer's seat was last looked at, by lock and by pid.
-    looked: Instant,
-    looked_at_pid: Instant,
+    watch: Watch,
     /// Ends are `Send`, not `Sync`.
     not_sync: PhantomData<Cell<()>>,
+}
+
+/// What this end knows of its peer.
+struct Watch {
+    /// The generation whose death or leaving was reported already.
+    reported: u32,
+    /// When its seat was last looked at, by lock and by pid.
+    looked: Instant,
+    looked_at_pid: Instant,
 }
 
 impl End {
     pub(crate) fn new(shared: Arc<Shared>, side: Side, waiter: Waiter) -> Result<Self, Error> {
         let seat = shared.sit(side)?;
         let now = Instant::now();
-        let mut end = End {
-            shared,
-            side,
-            seat,
-            waiter,
-            reported: 0,
-            looked: now,
-            looked_at_pid: now,
-            not_sync: PhantomData,
-        };
+        let watch = Watch { reported: 0, looked: now, looked_at_pid: now };
+        let mut end = End { shared, side, seat, waiter, watch, not_sync: PhantomData };
         // Who went before one came is no news, unless it left something to be consumed.
         let waits = side == Side::Consumer && end.turn().look(side).is_ok();
         if !waits {
-            end.reported = match end.look_at_peer(Care::LockAndPid)? {
+            end.watch.reported = match look_at_peer(&end.shared, side, Care::LockAndPid)? {
                 Sitter::Dead { generation, .. } | Sitter::Left { generation } => generation,
                 Sitter::Nobody | Sitter::Alive { .. } => 0,
             };
@@ -99,10 +99,6 @@ impl End {
 
     pub(crate) fn name(&self) -> String {
         self.shared.name.as_str().to_owned()
-    }
-
-    fn look_at_peer(&self, care: Care) -> Result<Sitter, Error> {
-        look_at_peer(&self.shared, self.side, care)
     }
 
     /// Passes the turn and rings where the other side sleeps. Returns the word that was there.
@@ -148,64 +144,27 @@ impl End {
         }
     }
 
-    #[cold]
     #[inline(never)]
     fn wait_longer(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
-        let shared = Arc::clone(&self.shared);
-        let side = self.side;
-        let mut waiter = self.waiter;
-        let mut awaited = TurnOf { end: self, deadline, partner };
-        let got = waiter.wait(shared.bell(side), &mut awaited, || shares_cpu(&shared, side));
-        self.waiter = waiter;
-        got
+        let (shared, side) = (&*self.shared, self.side);
+        let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline, partner };
+        self.waiter.wait(shared.bell(side), &mut awaited, || shares_cpu(shared, side))
     }
 
     /// One look without waiting: the turn, or news of the peer, or neither.
     pub(crate) fn try_wait(&mut self) -> Result<Option<Word>, Stop> {
         match self.turn().look(self.side) {
             Ok(word) => Ok(Some(word)),
-            Err(_) => match self.news(Instant::now(), None) {
+            Err(_) => match self.watch.news(&self.shared, self.side, Instant::now(), None) {
                 None => Ok(None),
                 Some(stop) => Err(stop),
             },
         }
     }
 
-    /// What is new about the peer, looked for at most once a millisecond.
-    fn news(&mut self, now: Instant, partner: Option<Partner>) -> Option<Stop> {
-        if now.duration_since(self.looked) < SPIN_LOOK {
-            return None;
-        }
-        self.looked = now;
-        let care = if now.duration_since(self.looked_at_pid) >= TICK {
-            self.looked_at_pid = now;
-            Care::LockAndPid
-        } else {
-            Care::Lock
-        };
-        let sitter = match self.look_at_peer(care) {
-            Ok(sitter) => sitter,
-            Err(error) => return Some(Stop::Failed(error)),
-        };
-        let (generation, stop) = match sitter {
-            Sitter::Nobody => return None,
-            Sitter::Alive { generation, .. } => {
-                let partner = partner.filter(|partner| partner.generation != generation)?;
-                (partner.generation, Stop::Died { pid: partner.pid })
-            }
-            Sitter::Dead { generation, pid } => (generation, Stop::Died { pid }),
-            Sitter::Left { generation } => (generation, Stop::Left),
-        };
-        if generation == self.reported && partner.is_none() {
-            return None;
-        }
-        self.reported = generation;
-        Some(stop)
-    }
-
     /// Whoever sits opposite now.
     pub(crate) fn partner(&self) -> Result<Partner, Error> {
-        Ok(match self.look_at_peer(Care::Lock)? {
+        Ok(match look_at_peer(&self.shared, self.side, Care::Lock)? {
             Sitter::Alive { generation, pid } | Sitter::Dead { generation, pid } => {
                 Partner { generation, pid }
             }
@@ -226,6 +185,7 @@ impl End {
     }
 
     /// The error for a `stop` of `call`.
+    #[cold]
     pub(crate) fn stopped(&self, stop: Stop, call: &'static str, delivered: Delivered) -> Error {
         let name = self.name();
         let peer = self.side.other().name();
@@ -233,22 +193,26 @@ impl End {
             Stop::TimedOut => Error::TimedOut { name, call, delivered },
             Stop::Died { pid } => Error::PeerDied { name, peer, pid, delivered },
             Stop::Left => Error::Disconnected { name, peer },
-            Stop::Failed(error) => error,
+            Stop::Failed(error) => *error,
         }
     }
 
+    #[cold]
     pub(crate) fn corrupt(&self, what: &'static str) -> Error {
         Error::Corrupt { name: self.name(), what }
     }
 
+    #[cold]
     pub(crate) fn aborted(&self) -> Error {
         Error::Aborted { name: self.name(), peer: self.side.other().name() }
     }
 
+    #[cold]
     pub(crate) fn peer_died(&self, pid: u32, delivered: Delivered) -> Error {
         Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid, delivered }
     }
 
+    #[cold]
     pub(crate) fn too_long(&self, call: &'static str, len: usize, limit: u64) -> Error {
         Error::TooLong { name: self.name(), call, len: len as u64, limit }
     }
@@ -266,6 +230,46 @@ impl End {
             call: "allocate",
             source: std::io::ErrorKind::OutOfMemory.into(),
         })
+    }
+}
+
+impl Watch {
+    /// What is new about the peer, looked for at most once a millisecond.
+    fn news(
+        &mut self,
+        shared: &Shared,
+        side: Side,
+        now: Instant,
+        partner: Option<Partner>,
+    ) -> Option<Stop> {
+        if now.duration_since(self.looked) < SPIN_LOOK {
+            return None;
+        }
+        self.looked = now;
+        let care = if now.duration_since(self.looked_at_pid) >= TICK {
+            self.looked_at_pid = now;
+            Care::LockAndPid
+        } else {
+            Care::Lock
+        };
+        let sitter = match look_at_peer(shared, side, care) {
+            Ok(sitter) => sitter,
+            Err(error) => return Some(Stop::Failed(Box::new(error))),
+        };
+        let (generation, stop) = match sitter {
+            Sitter::Nobody => return None,
+            Sitter::Alive { generation, .. } => {
+                let partner = partner.filter(|partner| partner.generation != generation)?;
+                (partner.generation, Stop::Died { pid: partner.pid })
+            }
+            Sitter::Dead { generation, pid } => (generation, Stop::Died { pid }),
+            Sitter::Left { generation } => (generation, Stop::Left),
+        };
+        if generation == self.reported && partner.is_none() {
+            return None;
+        }
+        self.reported = generation;
+        Some(stop)
     }
 }
 
@@ -293,7 +297,9 @@ impl std::fmt::Debug for End {
 
 /// The turn, as something that is waited for.
 struct TurnOf<'e> {
-    end: &'e mut End,
+    shared: &'e Shared,
+    side: Side,
+    watch: &'e mut Watch,
     deadline: Deadline,
     partner: Option<Partner>,
 }
@@ -304,21 +310,21 @@ impl Awaited for TurnOf<'_> {
 
     #[inline]
     fn look(&mut self) -> Option<Word> {
-        self.end.turn().look(self.end.side).ok()
+        self.shared.memory.turn().look(self.side).ok()
     }
 
     fn arm(&mut self) -> bool {
-        self.end.turn().arm(self.end.side)
+        self.shared.memory.turn().arm(self.side)
     }
 
     fn disarm(&mut self) -> bool {
-        self.end.turn().disarm(self.end.side)
+        self.shared.memory.turn().disarm(self.side)
     }
 
     fn inspect(&mut self) -> Option<Stop> {
         let now = Instant::now();
         // The peer first: that it is dead says more than that the time is up.
-        self.end.news(now, self.partner).or_else(|| {
+        self.watch.news(self.shared, self.side, now, self.partner).or_else(|| {
             self.deadline.0.is_some_and(|deadline| now >= deadline).then_some(Stop::TimedOut)
         })
     }
@@ -344,5 +350,5 @@ fn shares_cpu(shared: &Shared, side: Side) -> bool {
     if mine.load(Relaxed) != here {
         mine.store(here, Relaxed);
     }
-    theirs.load(Relaxed) == here || sys::only_one_cpu()
+    theirs.load(Relaxed) == here
 }

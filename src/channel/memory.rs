@@ -96,11 +96,17 @@ impl Memory {
     /// Writes a short message to the turn's line, word by word: it is on its way with the line.
     #[inline]
     pub(crate) fn write_inline(&self, bytes: &[u8]) {
-        let words = &self.header().turn.inline;
-        for (chunk, word) in bytes.chunks(8).zip(words) {
-            let mut value = [0; 8];
-            value[..chunk.len()].copy_from_slice(chunk);
+        let mut words = self.header().turn.inline.iter();
+        let mut chunks = bytes.chunks_exact(8);
+        for (chunk, word) in chunks.by_ref().zip(words.by_ref()) {
             // Relaxed: published by `pass`.
+            word.store(u64::from_ne_bytes(chunk.try_into().unwrap_or_default()), Relaxed);
+        }
+        let rest = chunks.remainder();
+        if let (false, Some(word)) = (rest.is_empty(), words.next()) {
+            let mut value = [0; 8];
+            value[..rest.len()].copy_from_slice(rest);
+            // Relaxed: as above.
             word.store(u64::from_ne_bytes(value), Relaxed);
         }
     }
@@ -108,11 +114,16 @@ impl Memory {
     /// Reads as many bytes of a short message as `to` has room for.
     #[inline]
     pub(crate) fn read_inline(&self, to: &mut [u8]) {
-        let words = &self.header().turn.inline;
-        for (chunk, word) in to.chunks_mut(8).zip(words) {
+        let mut words = self.header().turn.inline.iter();
+        let mut chunks = to.chunks_exact_mut(8);
+        for (chunk, word) in chunks.by_ref().zip(words.by_ref()) {
             // Relaxed: acquired by `look`.
-            let value = word.load(Relaxed).to_ne_bytes();
-            chunk.copy_from_slice(&value[..chunk.len()]);
+            chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        let rest = chunks.into_remainder();
+        if let (false, Some(word)) = (rest.is_empty(), words.next()) {
+            // Relaxed: as above.
+            rest.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..rest.len()]);
         }
     }
 
@@ -259,6 +270,12 @@ pub(crate) struct Gather<'a> {
 impl<'a> Gather<'a> {
     pub(crate) fn new(pieces: &'a [IoSlice<'a>]) -> Self {
         Gather { pieces, skip: 0 }
+    }
+
+    /// What was not read yet, but for the part of the first piece that was.
+    #[inline]
+    pub(crate) fn pieces(&self) -> &'a [IoSlice<'a>] {
+        self.pieces
     }
 
     /// The sum of all pieces; `None` where it does not fit.

@@ -52,13 +52,14 @@
 //! `turn.rs` whose turn it is: the states, the edges, the proof; `model.rs` beside it.
 //! `layout.rs` every shared byte. `memory.rs` the region by address, views. `seat.rs` who is
 //! attached and lives. `attach.rs` the door: create, open, reclaim, remove. `end.rs` waiting for
-//! the turn. `publisher.rs`, `consumer.rs` the two ends. `options.rs` what can be chosen.
+//! the turn. `publisher.rs`, `consumer.rs` the two ends, `message.rs` what the consumer hands out. `options.rs` what can be chosen.
 
 mod attach;
 mod consumer;
 mod end;
 mod layout;
 mod memory;
+mod message;
 #[cfg(all(test, loom))]
 mod model;
 mod options;
@@ -66,8 +67,9 @@ mod publisher;
 mod seat;
 mod turn;
 
-pub use consumer::{Consumer, Message};
+pub use consumer::Consumer;
 pub use memory::View;
+pub use message::Message;
 pub use options::{ChannelOptions, MAX_MESSAGE_BYTES};
 pub use publisher::{Loan, Publisher};
 

@@ -52,6 +52,7 @@ impl Publisher {
     /// # Errors
     /// [`Error::PeerDied`] and [`Error::Disconnected`] while waiting: this message was not
     /// published. [`Error::Aborted`] where the consumer gave up in the middle of a long one.
+    #[inline]
     pub fn publish(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.send(&[IoSlice::new(bytes)], Asked::NoReply, Deadline::NEVER, "publish").map(drop)
     }
@@ -139,6 +140,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As there.
+    #[inline]
     pub fn call_into(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<(), Error> {
         self.call_until(bytes, reply, Deadline::NEVER)
     }
@@ -247,11 +249,15 @@ impl Publisher {
         let memory = self.end.memory();
         let mut rest = *gather;
         if len <= memory.room(Place::Inline) {
-            let mut short = [0; super::layout::INLINE_BYTES];
-            rest.take(len, |offset, piece| {
-                short[offset..offset + piece.len()].copy_from_slice(piece);
-            });
-            memory.write_inline(&short[..len]);
+            if let [only] = gather.pieces() {
+                memory.write_inline(only);
+            } else {
+                let mut short = [0; super::layout::INLINE_BYTES];
+                rest.take(len, |offset, piece| {
+                    short[offset..offset + piece.len()].copy_from_slice(piece);
+                });
+                memory.write_inline(&short[..len]);
+            }
         } else {
             rest.take(len, |offset, piece| {
                 memory.write(Place::Payload, offset, piece);
@@ -351,6 +357,7 @@ impl Publisher {
         }
     }
 
+    #[inline]
     fn call_until(
         &mut self,
         bytes: &[u8],
@@ -381,9 +388,8 @@ impl Publisher {
             Some(Content::Reply) if fits => {
                 let len = len as usize;
                 if len <= memory.room(Place::Inline) {
-                    let mut short = [0; super::layout::INLINE_BYTES];
-                    memory.read_inline(&mut short[..len]);
-                    reply.extend_from_slice(&short[..len]);
+                    reply.resize(len, 0);
+                    memory.read_inline(reply);
                 } else {
                     self.end.append(Place::Payload, len, reply)?;
                 }

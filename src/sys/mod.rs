@@ -70,7 +70,8 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Whether the process may run on one processor only, as things stood at the first asking.
+/// Whether this process may run on one processor only, as things stood at the first asking: for
+/// systems that do not tell on which it runs.
 pub(crate) fn only_one_cpu() -> bool {
     use std::sync::OnceLock;
     static ONE: OnceLock<bool> = OnceLock::new();
