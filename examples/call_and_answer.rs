@@ -1,0 +1,68 @@
+//! Two processes on one machine: one calls, the other answers.
+//!
+//! ```text
+//! cargo run --release --example call_and_answer
+//! ```
+//!
+//! The program starts itself a second time as the one that answers. Try `kill -9` on either.
+
+use antiphon::{Channel, Error};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const CALLS: u32 = 100_000;
+
+/// The other process: answers every call until the caller leaves.
+fn answer(name: &str) -> Result<(), Error> {
+    let mut consumer = Channel::open(name)?.consumer()?;
+    let mut bytes = Vec::new();
+    loop {
+        match consumer.consume_into(&mut bytes) {
+            Ok(message) => {
+                bytes.make_ascii_uppercase();
+                message.reply(&bytes)?;
+            }
+            // The caller has left in order, and everything it sent was answered.
+            Err(Error::Disconnected { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn call(name: &str) -> Result<(), Box<dyn std::error::Error>> {
+    // Created before the other process starts, so that it finds the name.
+    let mut publisher = Channel::create(name)?.publisher()?;
+    let mut other = Command::new(std::env::current_exe()?).args(["answer", name]).spawn()?;
+
+    let reply = publisher.call(b"is anyone there?")?;
+    println!("call    is anyone there?");
+    println!("answer  {}   (process {})", String::from_utf8_lossy(&reply), other.id());
+
+    let mut times = Vec::new();
+    let mut reply = Vec::new();
+    for _ in 0..CALLS {
+        let began = Instant::now();
+        publisher.call_into(b"8 bytes.", &mut reply)?;
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let [median, late] = [times[times.len() / 2], times[times.len() * 99 / 100]];
+    println!("{CALLS} calls of 8 bytes: half within {median:?}, 99 % within {late:?}");
+
+    // Nobody has to be there for a call to end.
+    let nobody = publisher.call_timeout(b"still there?", Duration::from_secs(1));
+    println!("with a limit of a second: {} bytes", nobody?.len());
+
+    drop(publisher); // The other process sees `Disconnected`, and the names go with the last end.
+    other.wait()?;
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, "answer", name] => Ok(answer(name)?),
+        [_] => call(&format!("call-{}", std::process::id())),
+        _ => Err("usage: call_and_answer".into()),
+    }
+}
