@@ -403,6 +403,8 @@ enum Dies {
     /// Between the note and the second look.
     Noting,
     Taken,
+    /// Not it, but its caller's code: the message is given back, and the same end goes on.
+    Panicking,
     /// With its reply half written.
     Replying,
     Passed,
@@ -468,7 +470,15 @@ impl End {
         if dies == Dies::Taken {
             return Err(Died);
         }
+        if dies == Dies::Panicking {
+            self.turn().give_back();
+            return Err(Died);
+        }
         match content {
+            Content::Stream if dies == Dies::Passed => {
+                self.pass_and_die(word, Content::Drained);
+                Err(Died)
+            }
             Content::Stream => Ok(self.receive_rest(word, value, limit)),
             Content::Call => self.reply(word, value, dies, limit),
             _ => {
@@ -549,7 +559,9 @@ impl End {
                 Ok(value) if value == last => return self,
                 Ok(_) => dies = Dies::Never,
                 Err(Died) => {
-                    self = self.next();
+                    if dies != Dies::Panicking {
+                        self = self.next();
+                    }
                     dies = Dies::Never;
                 }
             }
@@ -770,6 +782,7 @@ fn an_abandoned_call_that_a_dead_consumer_had_is_judged_alike() {
     abandon_a_call(2, Dies::Seen, &["answered", "unknown", "withdrawn"]);
     abandon_a_call(2, Dies::Noting, &["answered", "unknown", "withdrawn"]);
     abandon_a_call(2, Dies::Taken, &["answered", "unknown", "withdrawn"]);
+    abandon_a_call(2, Dies::Panicking, &["answered", "unknown", "withdrawn"]);
     abandon_a_call(2, Dies::Replying, &["orphaned", "unknown", "withdrawn"]);
 }
 
@@ -780,6 +793,7 @@ fn a_dead_consumer_leaves_its_message_marked_if_it_had_taken_it() {
         (Dies::Seen, false),
         (Dies::Noting, true),
         (Dies::Taken, true),
+        (Dies::Panicking, true),
         (Dies::Passed, false),
     ] {
         // At most two preemptions.
@@ -797,7 +811,7 @@ fn a_dead_consumer_leaves_its_message_marked_if_it_had_taken_it() {
                 move |consumer| consumer.serve_until(2, dies),
             );
             let mut expected = vec![(1, is_marked), (2, false)];
-            if dies == Dies::Taken {
+            if matches!(dies, Dies::Taken | Dies::Panicking) {
                 expected.insert(0, (1, false));
             }
             assert_eq!(region.given(), expected, "died {dies:?}");
@@ -835,30 +849,100 @@ fn a_dead_consumer_leaves_its_call_marked_or_orphaned_if_it_had_begun_to_answer(
 }
 
 #[test]
-fn a_new_publisher_withdraws_the_dead_ones_call_or_drops_its_reply() {
+fn a_dead_consumer_orphans_the_long_message_that_it_had_begun() {
+    for (dies, expected) in [
+        (Dies::Seen, Sent::Answered),
+        (Dies::Noting, Sent::Orphaned),
+        (Dies::Taken, Sent::Orphaned),
+        (Dies::Passed, Sent::Orphaned),
+    ] {
+        // At most three preemptions.
+        explore(3, move || {
+            let region = Region::new();
+            both(
+                &region,
+                |mut publisher| {
+                    publisher.knows_death = true;
+                    assert_eq!(publisher.stream(1, Limit::Never), expected, "died {dies:?}");
+                    publisher.publish(5);
+                    publisher
+                },
+                move |consumer| consumer.serve_until(5, dies),
+            );
+        });
+    }
+}
+
+/// How far a publisher came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Call,
+    /// A call, and it sleeps for the answer.
+    CallAsleep,
+    Round,
+    Drained,
+    LastRound,
+}
+
+/// A publisher dies having `left` something; the next one publishes.
+fn replace_a_publisher(left: Left, outcomes_must_be: &[&'static str]) {
     let outcomes = Outcomes::default();
     let seen = outcomes.clone();
-    // At most three preemptions.
-    explore(3, move || {
+    // At most two preemptions: three take a quarter of a minute, and come to no other outcome.
+    explore(2, move || {
         let region = Region::new();
+        let seen = seen.clone();
         both(
             &region,
             |mut publisher| {
                 let mine = publisher.wait(Limit::Never).unwrap();
                 publisher.region.payload.set(1);
-                publisher.pass_and_die(mine, Content::Call);
+                match left {
+                    Left::Call => publisher.pass_and_die(mine, Content::Call),
+                    Left::Round => publisher.pass_and_die(mine, Content::Stream),
+                    Left::CallAsleep => {
+                        publisher.pass(mine, Content::Call);
+                        publisher.turn().arm(Side::Publisher);
+                    }
+                    Left::Drained | Left::LastRound => {
+                        publisher.pass(mine, Content::Stream);
+                        let mine = publisher.wait(Limit::Never).unwrap();
+                        if left == Left::LastRound {
+                            publisher.region.payload.set(2);
+                            publisher.pass_and_die(mine, Content::More);
+                        }
+                    }
+                }
                 let mut publisher = publisher.next();
-                assert_eq!(publisher.call(2, Limit::Never), Sent::Answered);
+                assert_eq!(publisher.call(5, Limit::Never), Sent::Answered);
                 publisher
             },
-            |mut consumer| {
+            move |mut consumer| {
                 consumer.knows_death = true;
-                consumer.serve_until(2, Dies::Never)
+                let mut received = "withdrawn";
+                loop {
+                    match consumer.serve_within(Dies::Never, Limit::Never).unwrap() {
+                        Received::Whole(5) => break,
+                        Received::Whole(_) => received = "whole",
+                        Received::Broken(_) => received = "broken",
+                    }
+                }
+                seen.saw(received);
+                consumer
             },
         );
-        seen.saw(if region.was_given(1) { "given" } else { "withdrawn" });
+        assert_eq!(region.given().last(), Some(&(5, false)));
     });
-    outcomes.were(&["given", "withdrawn"]);
+    outcomes.were(outcomes_must_be);
+}
+
+#[test]
+fn a_new_publisher_gets_nothing_that_the_dead_one_asked_for() {
+    replace_a_publisher(Left::Call, &["whole", "withdrawn"]);
+    replace_a_publisher(Left::CallAsleep, &["whole", "withdrawn"]);
+    replace_a_publisher(Left::Round, &["broken", "withdrawn"]);
+    replace_a_publisher(Left::Drained, &["broken"]);
+    replace_a_publisher(Left::LastRound, &["whole"]);
 }
 
 #[test]
@@ -932,7 +1016,14 @@ fn a_long_message_comes_whole_or_both_ends_know_that_it_did_not() {
     let gave_up =
         ["withdrawn", "skipped", "the publisher gave up", "the publisher missed the end", "whole"];
     stream(Limit::Sleeps(1), Limit::Never, &gave_up);
-    stream(Limit::Sleeps(1), Limit::Sleeps(1), &[]);
+    let both_gave_up = [
+        "withdrawn",
+        "skipped",
+        "the publisher gave up",
+        "the publisher missed the end",
+        "the consumer gave up",
+    ];
+    stream(Limit::Sleeps(1), Limit::Sleeps(1), &both_gave_up);
 }
 
 /// A call with a long reply, and then a message.
