@@ -1,1 +1,52 @@
-//! Deaths.
+//! Death: either side killed at every labelled step, by itself, with SIGKILL; and the odd ways in
+//! which a process can be gone or seem to be. What the survivor promises is in DESIGN, rule 4.
+//!
+//! `death/victim.rs` how a process comes to die at a step. `death/body.rs` messages that tell their
+//! number. `death/exchange.rs` killed while messages go to and fro. `death/door.rs` killed or
+//! stopped while it creates, opens, sits, leaves, removes. `death/delay.rs` how soon the survivor
+//! knows. `death/identity.rs` forks, zombies, reused pids, namespaces.
+mod support;
+
+#[path = "death/body.rs"]
+mod body;
+#[path = "death/delay.rs"]
+mod delay;
+#[path = "death/door.rs"]
+mod door;
+#[path = "death/exchange.rs"]
+mod exchange;
+#[path = "death/identity.rs"]
+mod identity;
+#[path = "death/victim.rs"]
+mod victim;
+
+use std::collections::BTreeSet;
+
+/// Each test of `exchange` and `door` kills at every step of its own list, or fails; so the steps
+/// that were reached are those of the lists, and no label may be missing from them.
+#[test]
+fn every_labelled_step_is_reached() {
+    let all: BTreeSet<&str> = antiphon::steps::ALL.iter().copied().collect();
+    assert_eq!(all.len(), antiphon::steps::ALL.len(), "a step is listed twice");
+    let killed: BTreeSet<&str> =
+        exchange::STEPS.iter().chain(door::STEPS).flat_map(|steps| steps.iter().copied()).collect();
+    assert_eq!(all, killed, "steps that are listed, and those that a test kills at");
+    let mut marked = BTreeSet::new();
+    find_marks(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut marked);
+    let listed: BTreeSet<String> = all.iter().map(|step| (*step).to_owned()).collect();
+    assert_eq!(listed, marked, "steps that are listed, and those that the code marks");
+}
+
+fn find_marks(folder: &std::path::Path, marks: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find_marks(&path, marks);
+            continue;
+        }
+        let code = std::fs::read_to_string(&path).unwrap();
+        for rest in code.split("step!(\"").skip(1) {
+            marks.insert(rest.split('"').next().unwrap().to_owned());
+        }
+    }
+}

@@ -131,6 +131,12 @@ impl Peer {
         }
     }
 
+    /// Waits for the end of the child by a system call, so that it is known at once. The test's
+    /// watchdog is the limit.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// Waits for the end of the child, which has to be a good one.
     pub fn succeed(&mut self) {
         let status = self.end();
@@ -148,7 +154,8 @@ impl Drop for Peer {
 pub struct Watchdog(Arc<AtomicBool>);
 
 impl Watchdog {
-    pub fn new(what: &'static str, patience: Duration) -> Watchdog {
+    pub fn new(what: impl Into<String>, patience: Duration) -> Watchdog {
+        let what = what.into();
         let done = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&done);
         std::thread::spawn(move || {

@@ -1,0 +1,557 @@
+//! Killed while messages go to and fro.
+//!
+//! The victim sits at one end, the test's own process at the other. A rehearsal tells which steps
+//! the victim comes by; then it is killed at each of them, in one run after another. What the
+//! survivor and the victim have to say about every message is put side by side:
+//!
+//! * what `publish` acknowledged was consumed, or comes to the next consumer;
+//! * nothing comes twice unmarked, nothing comes altered, nothing comes that was not sent;
+//! * what failed with "nothing was delivered" was delivered to nobody, before or after;
+//! * the survivor is told of the death once, and goes on with the next peer on the same name.
+
+use crate::body::{REPLY, body, number_of};
+use crate::support::{Peer, Watchdog, assert_nothing_left, role, say, unique};
+use crate::this_test;
+use crate::victim::{End, Plan, deaths, follow, outlive, ready, steps_told, tell_steps};
+use antiphon::{ChannelOptions, Consumer, Delivered, Error, Publisher, Wait};
+use std::collections::BTreeSet;
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+/// The steps at which each of the tests below kills, or fails.
+pub const STEPS: &[&[&str]] = &[
+    PUBLISHER_INLINE,
+    PUBLISHER_WHOLE,
+    PUBLISHER_LONG,
+    CONSUMER_INLINE,
+    CONSUMER_WHOLE,
+    CONSUMER_LONG,
+    GIVING_UP,
+];
+const PUBLISHER_INLINE: &[&str] = &[
+    "send:my-turn",
+    "send:written",
+    "send:passed",
+    "send:rung",
+    "send:answered",
+    "call:answered",
+    "call:reply-read",
+    "sleep:armed",
+    "sleep:woken",
+];
+const PUBLISHER_WHOLE: &[&str] =
+    &["send:half-written", "send:written", "send:passed", "call:reply-read"];
+const PUBLISHER_LONG: &[&str] = &[
+    "send:my-turn",
+    "send:round-filled",
+    "send:passed",
+    "send:rung",
+    "send:round-passed",
+    "send:answered",
+    "call:answered",
+    "call:round-read",
+];
+const CONSUMER_INLINE: &[&str] = &[
+    "consume:seen",
+    "consume:noted",
+    "consume:taken",
+    "consume:copied",
+    "consume:passed",
+    "consume:rung",
+    "reply:begun",
+    "reply:written",
+    "reply:passed",
+    "sleep:armed",
+    "sleep:woken",
+];
+const CONSUMER_WHOLE: &[&str] =
+    &["consume:half-copied", "consume:copied", "reply:half-written", "reply:written"];
+const CONSUMER_LONG: &[&str] = &[
+    "consume:half-copied",
+    "consume:copied",
+    "consume:round-drained",
+    "consume:passed",
+    "consume:rung",
+    "consume:round-passed",
+    "reply:begun",
+    "reply:round-passed",
+];
+const GIVING_UP: &[&str] = &["call:abandoned"];
+
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    capacity: usize,
+    len: usize,
+    /// Messages that the victim's life lasts for.
+    messages: u64,
+}
+
+const MIB: usize = 1 << 20;
+const SMALL: usize = 64 * 1024;
+const INLINE: Class = Class { capacity: SMALL, len: 8, messages: 6 };
+const WHOLE: Class = Class { capacity: 4 * MIB, len: 4 * MIB, messages: 6 };
+const LONG: Class = Class { capacity: SMALL, len: 5 * SMALL + 77, messages: 6 };
+const HUGE: Class = Class { capacity: 4 * MIB, len: 40 * MIB, messages: 2 };
+
+/// How long one life and death may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+const EVERY_WAIT: &[Wait] = &[Wait::Spin, Wait::Park, Wait::Adaptive];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Publisher,
+    Consumer,
+}
+
+/// When the next peer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Once the survivor was told of the death.
+    AfterTheNews,
+    /// As soon as the victim is gone, so that it is often there before the survivor looks.
+    AtOnce,
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    victim: Side,
+    class: Class,
+    wait: Wait,
+    next: Next,
+    plan: Plan,
+}
+
+#[test]
+fn a_publisher_killed_at_any_step_of_an_inline_message() {
+    matrix(this_test!(), Side::Publisher, &[(INLINE, EVERY_WAIT)], PUBLISHER_INLINE);
+}
+
+#[test]
+fn a_publisher_killed_at_any_step_of_a_message_that_fills_the_payload() {
+    matrix(this_test!(), Side::Publisher, &[(WHOLE, EVERY_WAIT)], PUBLISHER_WHOLE);
+}
+
+#[test]
+fn a_publisher_killed_at_any_step_of_a_long_message() {
+    let classes = [(LONG, EVERY_WAIT), (HUGE, &[Wait::Adaptive])];
+    matrix(this_test!(), Side::Publisher, &classes, PUBLISHER_LONG);
+}
+
+#[test]
+fn a_consumer_killed_at_any_step_of_an_inline_message() {
+    matrix(this_test!(), Side::Consumer, &[(INLINE, EVERY_WAIT)], CONSUMER_INLINE);
+}
+
+#[test]
+fn a_consumer_killed_at_any_step_of_a_message_that_fills_the_payload() {
+    matrix(this_test!(), Side::Consumer, &[(WHOLE, EVERY_WAIT)], CONSUMER_WHOLE);
+}
+
+#[test]
+fn a_consumer_killed_at_any_step_of_a_long_message() {
+    let classes = [(LONG, EVERY_WAIT), (HUGE, &[Wait::Adaptive])];
+    matrix(this_test!(), Side::Consumer, &classes, CONSUMER_LONG);
+}
+
+fn matrix(test: &str, victim: Side, classes: &[(Class, &[Wait])], steps: &[&str]) {
+    if let Some((_, args)) = role() {
+        return live(&args);
+    }
+    let mut killed_at = BTreeSet::new();
+    let (mut kills, mut survived) = (0, 0);
+    let mut delays = Vec::new();
+    for (class, waits) in classes {
+        for &wait in *waits {
+            for next in [Next::AfterTheNews, Next::AtOnce] {
+                if next == Next::AtOnce && wait != Wait::Park {
+                    continue; // Where the news takes longest, the next peer is there before.
+                }
+                let case = Case { victim, class: *class, wait, next, plan: Plan::Rehearse };
+                let rehearsed = steps_told(&run(test, &case).end.words);
+                for plan in deaths(&rehearsed) {
+                    let case = Case { plan: plan.clone(), ..case };
+                    let outcome = run(test, &case);
+                    let Plan::Die { step, .. } = plan else { unreachable!() };
+                    if outcome.end.was_killed {
+                        kills += 1;
+                        killed_at.insert(step);
+                        delays.extend(outcome.delay.map(|delay| (wait, delay)));
+                    } else {
+                        survived += 1; // It did not come by that often this time.
+                    }
+                }
+            }
+        }
+    }
+    crate::delay::tell(&format!("{test}: {kills} kills, {survived} missed"), &delays);
+    let missing: Vec<_> = steps.iter().filter(|step| !killed_at.contains(**step)).collect();
+    assert!(missing.is_empty(), "nobody was killed at {missing:?}");
+}
+
+struct Outcome {
+    end: End,
+    /// From the victim's end to the survivor's being told.
+    delay: Option<Duration>,
+}
+
+/// A message as it came to a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Delivery {
+    number: u64,
+    marked: bool,
+}
+
+fn options(class: Class, wait: Wait) -> ChannelOptions {
+    ChannelOptions::new().capacity(class.capacity).wait(wait)
+}
+
+fn run(test: &str, case: &Case) -> Outcome {
+    let _watchdog = Watchdog::new(format!("{test}: {case:?}"), PATIENCE);
+    let name = unique("x");
+    let channel = options(case.class, case.wait).create(&name).unwrap();
+    let side = format!("{:?}", case.victim);
+    let wait = format!("{:?}", case.wait);
+    let Class { len, messages, .. } = case.class;
+    let args = [&name, &case.plan.to_word(), &side, &wait, &len.to_string(), &messages.to_string()];
+    let args = args.map(String::as_str);
+    let outcome = std::panic::catch_unwind(|| match case.victim {
+        Side::Publisher => {
+            let consumer = channel.consumer().unwrap();
+            let mut victim = Peer::start(test, "victim", &args);
+            victim.expect("ready");
+            outlive_publisher(case, &name, consumer, victim)
+        }
+        Side::Consumer => {
+            let publisher = channel.publisher().unwrap();
+            let mut victim = Peer::start(test, "victim", &args);
+            victim.expect("ready");
+            outlive_consumer(case, &name, publisher, victim)
+        }
+    });
+    let outcome = outcome.unwrap_or_else(|_| panic!("in {case:?}"));
+    drop(channel);
+    assert_nothing_left(&name);
+    outcome
+}
+
+// ---- The victim ----
+
+fn wait_of(word: &str) -> Wait {
+    *EVERY_WAIT.iter().find(|wait| format!("{wait:?}") == word).unwrap()
+}
+
+fn live(args: &[String]) {
+    let wait = wait_of(&args[3]);
+    let (len, messages) = (args[4].parse().unwrap(), args[5].parse().unwrap());
+    let channel = ChannelOptions::new().wait(wait).open(&args[0]).unwrap();
+    if args[2] == "Publisher" {
+        let mut publisher = channel.publisher().unwrap();
+        ready();
+        follow(&args[1]);
+        for number in 0..messages {
+            send_one(&mut publisher, number, len, messages).unwrap();
+            say(format_args!("acknowledged {number}"));
+        }
+    } else {
+        let mut consumer = channel.consumer().unwrap();
+        ready();
+        follow(&args[1]);
+        for round in 0..messages {
+            take_one(&mut consumer, round % 2 == 1, |delivery| {
+                say(format_args!("got {} {}", delivery.number, delivery.marked));
+            })
+            .unwrap();
+        }
+    }
+    tell_steps();
+}
+
+fn is_call(number: u64, messages: u64) -> bool {
+    if messages < 6 { number % 2 == 1 } else { matches!(number % 6, 2 | 4) }
+}
+
+/// Publishes or calls, each in several ways. A reply has to be the right one.
+fn send_one(
+    publisher: &mut Publisher,
+    number: u64,
+    len: usize,
+    messages: u64,
+) -> Result<(), Error> {
+    let bytes = body(number, len);
+    if is_call(number, messages) {
+        let reply = publisher.call(&bytes)?;
+        assert_eq!(number_of(&reply), Ok(number + REPLY));
+        assert_eq!(reply.len(), len);
+    } else if number % 3 != 1 {
+        publisher.publish(&bytes)?;
+    } else if len > SMALL {
+        let (front, back) = bytes.split_at(len / 3);
+        publisher.publish_vectored(&[IoSlice::new(front), IoSlice::new(back)])?;
+    } else {
+        let mut loan = publisher.loan(len)?;
+        loan.copy_from(0, &bytes);
+        loan.publish()?;
+    }
+    Ok(())
+}
+
+/// Takes the next message, tells of it, and only then lets go of it or replies.
+fn take_one(
+    consumer: &mut Consumer,
+    copy_out: bool,
+    tell: impl FnOnce(Delivery),
+) -> Result<u64, Error> {
+    let mut bytes = Vec::new();
+    let message = if copy_out {
+        consumer.consume_into(&mut bytes)?
+    } else {
+        let mut message = consumer.consume()?;
+        message.copy_into(&mut bytes)?;
+        message
+    };
+    let number = number_of(&bytes).unwrap();
+    assert_eq!(bytes.len(), message.len());
+    tell(Delivery { number, marked: message.redelivered() });
+    if message.is_call() {
+        message.reply(&body(number + REPLY, bytes.len()))?;
+    }
+    Ok(number)
+}
+
+// ---- The survivors ----
+
+/// A full exchange of every kind, with a peer that does not die: these numbers, from `FRESH` on.
+const FRESH: u64 = 100;
+
+fn fresh_lengths(class: Class) -> [usize; 3] {
+    [8, (SMALL + 11).min(class.capacity), class.capacity + 5000]
+}
+
+const LAST: u64 = FRESH + 5;
+
+fn send_fresh(publisher: &mut Publisher, class: Class) {
+    for (at, len) in fresh_lengths(class).into_iter().enumerate() {
+        let number = FRESH + 2 * at as u64;
+        publisher.publish(&body(number, len)).unwrap();
+        let reply = publisher.call(&body(number + 1, len)).unwrap();
+        assert_eq!(number_of(&reply), Ok(number + 1 + REPLY));
+    }
+}
+
+fn check_fresh(deliveries: &[Delivery]) {
+    let fresh: Vec<_> = deliveries.iter().filter(|delivery| delivery.number >= FRESH).collect();
+    let numbers: Vec<u64> = fresh.iter().map(|delivery| delivery.number).collect();
+    assert_eq!(numbers, (FRESH..=LAST).collect::<Vec<u64>>(), "the next peer's messages");
+    assert!(fresh.iter().all(|delivery| !delivery.marked), "{fresh:?}");
+}
+
+fn check_death(error: &Error, end_pid: u32) {
+    if let Error::PeerDied { pid, .. } = error {
+        assert!(*pid == end_pid || *pid == 0, "{error}");
+    }
+}
+
+fn outlive_publisher(case: &Case, name: &str, mut consumer: Consumer, mut victim: Peer) -> Outcome {
+    let pid = victim.pid();
+    victim.tell("go");
+    let next = || {
+        let channel = options(case.class, case.wait).open(name).unwrap();
+        let mut publisher = channel.publisher().unwrap();
+        send_fresh(&mut publisher, case.class);
+    };
+    let mut deliveries = Vec::new();
+    let mut told = None;
+    let end = std::thread::scope(|scope| {
+        let reaper = scope.spawn(move || {
+            let end = outlive(victim);
+            if case.next == Next::AtOnce {
+                next();
+            }
+            end
+        });
+        let mut deaths = 0;
+        for round in 0.. {
+            match take_one(&mut consumer, round % 2 == 0, |delivery| deliveries.push(delivery)) {
+                Ok(LAST) => break,
+                Ok(_) => {}
+                Err(error @ (Error::PeerDied { .. } | Error::Disconnected { .. })) => {
+                    told = Some((Instant::now(), matches!(error, Error::PeerDied { .. })));
+                    check_death(&error, pid);
+                    deaths += 1;
+                    if case.next == Next::AfterTheNews && deaths == 1 {
+                        scope.spawn(next);
+                    }
+                }
+                // Something long was broken off, or the caller of a reply is gone.
+                Err(Error::Aborted { .. } | Error::CallerGone { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(deaths <= 1, "told {deaths} times");
+        reaper.join().unwrap()
+    });
+    let acknowledged = numbers_said(&end.words, "acknowledged ");
+    for number in &acknowledged {
+        let times = deliveries.iter().filter(|delivery| delivery.number == *number).count();
+        assert_eq!(times, 1, "message {number} was acknowledged: {deliveries:?}");
+    }
+    let own: Vec<u64> = deliveries.iter().map(|d| d.number).filter(|n| *n < FRESH).collect();
+    let sent = acknowledged.len() as u64;
+    assert!(own.len() as u64 <= sent + 1, "{own:?} of {sent}");
+    assert!(own.iter().enumerate().all(|(at, number)| at as u64 == *number), "order: {own:?}");
+    assert!(deliveries.iter().all(|delivery| !delivery.marked), "{deliveries:?}");
+    check_fresh(&deliveries);
+    outcome(case, end, told)
+}
+
+fn outlive_consumer(
+    case: &Case,
+    name: &str,
+    mut publisher: Publisher,
+    mut victim: Peer,
+) -> Outcome {
+    let pid = victim.pid();
+    victim.tell("go");
+    let next = || {
+        let channel = options(case.class, case.wait).open(name).unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        let mut deliveries = Vec::new();
+        let mut round = 0;
+        while take_one(&mut consumer, round % 2 == 0, |delivery| deliveries.push(delivery)).unwrap()
+            != LAST
+        {
+            round += 1;
+        }
+        deliveries
+    };
+    let mut acknowledged = Vec::new();
+    let mut undelivered = Vec::new();
+    let mut told = None;
+    let (end, later) = std::thread::scope(|scope| {
+        let reaper = scope.spawn(move || {
+            let end = outlive(victim);
+            let later = (case.next == Next::AtOnce).then(next);
+            (end, later)
+        });
+        // More than the victim takes: so either its end is told, or the next one takes the rest.
+        for number in 0..2 * case.class.messages.max(3) {
+            let sent = send_one(&mut publisher, number, case.class.len, case.class.messages);
+            match sent {
+                Ok(()) => acknowledged.push(number),
+                Err(error @ (Error::PeerDied { .. } | Error::Disconnected { .. })) => {
+                    told = Some((Instant::now(), matches!(error, Error::PeerDied { .. })));
+                    check_death(&error, pid);
+                    if error.delivered() == Some(Delivered::No) {
+                        undelivered.push(number);
+                    }
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if case.next == Next::AfterTheNews {
+            assert!(told.is_some(), "nobody told of the end");
+        }
+        let later = (case.next == Next::AfterTheNews).then(|| scope.spawn(next));
+        send_fresh(&mut publisher, case.class);
+        let (end, at_once) = reaper.join().unwrap();
+        (end, at_once.or_else(|| later.map(|later| later.join().unwrap())).unwrap())
+    });
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    for word in end.words.iter().filter_map(|word| word.strip_prefix("got ")) {
+        let (number, marked) = word.split_once(' ').unwrap();
+        deliveries.push(Delivery { number: number.parse().unwrap(), marked: marked == "true" });
+    }
+    let mut missing: Vec<u64> = Vec::new();
+    let victims = deliveries.len() as u64;
+    deliveries.extend(&later);
+    for number in &acknowledged {
+        if !deliveries.iter().any(|delivery| delivery.number == *number) {
+            missing.push(*number);
+        }
+    }
+    // `consume_into` lets go of a message before its caller has seen it, and says so.
+    let may_be_unseen = matches!(&case.plan, Plan::Die { step, .. }
+        if step == "consume:passed" || step == "consume:rung");
+    assert!(
+        missing.is_empty() || (may_be_unseen && missing == [victims] && victims % 2 == 1),
+        "acknowledged and lost: {missing:?}, delivered {deliveries:?}"
+    );
+    for delivery in &deliveries {
+        let twin = |other: &&Delivery| other.number == delivery.number && !other.marked;
+        let unmarked = deliveries.iter().filter(twin).count();
+        assert!(unmarked <= 1, "twice unmarked: {deliveries:?}");
+        assert!(!undelivered.contains(&delivery.number), "{delivery:?} was called undelivered");
+    }
+    let order = deliveries.windows(2).all(|pair| pair[0].number <= pair[1].number);
+    assert!(order, "out of order: {deliveries:?}");
+    check_fresh(&deliveries);
+    outcome(case, end, told)
+}
+
+fn numbers_said(words: &[String], prefix: &str) -> Vec<u64> {
+    words.iter().filter_map(|word| word.strip_prefix(prefix)?.parse().ok()).collect()
+}
+
+fn outcome(case: &Case, end: End, told: Option<(Instant, bool)>) -> Outcome {
+    let mut delay = None;
+    if case.next == Next::AfterTheNews {
+        let (at, as_death) = told.expect("the end is told");
+        let had_left = matches!(&case.plan, Plan::Die { step, .. } if step.starts_with("detach"));
+        let is_death = end.was_killed && !had_left;
+        assert_eq!(as_death, is_death, "a death is told as one, a leaving as one");
+        delay = is_death.then(|| at.saturating_duration_since(end.at));
+    }
+    Outcome { end, delay }
+}
+
+// ---- Dead between passing the turn and posting ----
+
+#[test]
+fn a_poster_that_dies_before_it_posts_is_missed_by_a_tick_and_its_death_is_told() {
+    if role().is_some() {
+        return live(&role().unwrap().1);
+    }
+    for (victim, step) in [(Side::Publisher, "send:passed"), (Side::Consumer, "consume:passed")] {
+        for wait in [Wait::Park, Wait::Adaptive] {
+            let _watchdog = Watchdog::new(format!("{step} {wait:?}"), PATIENCE);
+            let name = unique("post");
+            let channel = options(INLINE, wait).create(&name).unwrap();
+            let plan = Plan::Die { step: step.to_owned(), nth: 1 };
+            let args =
+                [&name, &plan.to_word(), &format!("{victim:?}"), &format!("{wait:?}"), "8", "6"];
+            let mut peer = Peer::start(this_test!(), "victim", &args.map(|word| word as &str));
+            peer.expect("ready");
+            let (asleep, is_asleep) = std::sync::mpsc::channel();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let tell = move |here| {
+                        if here == "sleep:armed" {
+                            let _ = asleep.send(());
+                        }
+                    };
+                    if victim == Side::Publisher {
+                        let mut consumer = channel.consumer().unwrap();
+                        crate::victim::on_step(tell);
+                        assert_eq!(take_one(&mut consumer, false, |_| ()).unwrap(), 0);
+                        let told = take_one(&mut consumer, false, |_| ());
+                        assert!(matches!(told, Err(Error::PeerDied { .. })), "{told:?}");
+                    } else {
+                        let mut publisher = channel.publisher().unwrap();
+                        publisher.publish(&body(0, 8)).unwrap();
+                        crate::victim::on_step(tell);
+                        publisher.publish(&body(1, 8)).unwrap();
+                        let told = publisher.publish(&body(2, 8));
+                        assert!(matches!(told, Err(Error::PeerDied { .. })), "{told:?}");
+                        channel.consumer().unwrap().consume().unwrap();
+                    }
+                });
+                is_asleep.recv().unwrap();
+                peer.tell("go");
+                assert!(outlive(peer).was_killed);
+            });
+            drop(channel);
+            assert_nothing_left(&name);
+        }
+    }
+}
