@@ -43,9 +43,12 @@ pub(crate) struct Partner {
 pub(crate) enum Stop {
     TimedOut,
     Died {
+        generation: u32,
         pid: u32,
     },
-    Left,
+    Left {
+        generation: u32,
+    },
     /// Boxed, so that success stays small.
     Failed(Box<Error>),
 }
@@ -63,7 +66,7 @@ pub(crate) struct End {
 
 /// What this end knows of its peer.
 struct Watch {
-    /// The generation whose death or leaving was reported already.
+    /// The generation whose death or leaving the user was told of already.
     reported: u32,
     /// When its seat was last looked at, by lock and by pid.
     looked: Instant,
@@ -184,15 +187,24 @@ impl End {
         }
     }
 
-    /// The error for a `stop` of `call`.
+    /// The error for a `stop` of `call`. Only this counts as the peer's being reported: a turn that
+    /// came at the last moment beats the news, which then has to come again.
     #[cold]
-    pub(crate) fn stopped(&self, stop: Stop, call: &'static str, delivered: Delivered) -> Error {
+    pub(crate) fn stopped(
+        &mut self,
+        stop: Stop,
+        call: &'static str,
+        delivered: Delivered,
+    ) -> Error {
+        if let Stop::Died { generation, .. } | Stop::Left { generation } = stop {
+            self.watch.reported = generation;
+        }
         let name = self.name();
         let peer = self.side.other().name();
         match stop {
             Stop::TimedOut => Error::TimedOut { name, call, delivered },
-            Stop::Died { pid } => Error::PeerDied { name, peer, pid, delivered },
-            Stop::Left => Error::Disconnected { name, peer },
+            Stop::Died { pid, .. } => Error::PeerDied { name, peer, pid, delivered },
+            Stop::Left { .. } => Error::Disconnected { name, peer },
             Stop::Failed(error) => *error,
         }
     }
@@ -259,17 +271,14 @@ impl Watch {
         let (generation, stop) = match sitter {
             Sitter::Nobody => return None,
             Sitter::Alive { generation, .. } => {
-                let partner = partner.filter(|partner| partner.generation != generation)?;
-                (partner.generation, Stop::Died { pid: partner.pid })
+                let Partner { generation, pid } =
+                    partner.filter(|partner| partner.generation != generation)?;
+                (generation, Stop::Died { generation, pid })
             }
-            Sitter::Dead { generation, pid } => (generation, Stop::Died { pid }),
-            Sitter::Left { generation } => (generation, Stop::Left),
+            Sitter::Dead { generation, pid } => (generation, Stop::Died { generation, pid }),
+            Sitter::Left { generation } => (generation, Stop::Left { generation }),
         };
-        if generation == self.reported && partner.is_none() {
-            return None;
-        }
-        self.reported = generation;
-        Some(stop)
+        (generation != self.reported || partner.is_some()).then_some(stop)
     }
 }
 
