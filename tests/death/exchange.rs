@@ -329,6 +329,24 @@ fn fresh_lengths(class: Class) -> [usize; 3] {
 
 const LAST: u64 = FRESH + 5;
 
+/// The same between two ends of a channel of the least capacity.
+pub fn exchange_fresh(publisher: &mut Publisher, consumer: &mut Consumer) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| send_fresh(publisher, LONG));
+        let mut deliveries = Vec::new();
+        loop {
+            match take_one(consumer, true, |delivery| deliveries.push(delivery)) {
+                Ok(LAST) => break,
+                // What became of the one before is told first.
+                Ok(_) | Err(Error::PeerDied { .. } | Error::Disconnected { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        deliveries.retain(|delivery| delivery.number >= FRESH);
+        check_fresh(&deliveries);
+    });
+}
+
 fn send_fresh(publisher: &mut Publisher, class: Class) {
     for (at, len) in fresh_lengths(class).into_iter().enumerate() {
         let number = FRESH + 2 * at as u64;
@@ -553,5 +571,127 @@ fn a_poster_that_dies_before_it_posts_is_missed_by_a_tick_and_its_death_is_told(
             drop(channel);
             assert_nothing_left(&name);
         }
+    }
+}
+
+// ---- Dead while giving up ----
+
+const SOON: Duration = Duration::from_millis(20);
+
+/// A victim that runs out of time, and dies when it has said so on the turn.
+fn give_up(what: &str, args: &[String]) {
+    let channel = ChannelOptions::new().open(&args[0]).unwrap();
+    let long = body(1, LONG.len);
+    follow(&Plan::Die { step: GIVING_UP[0].to_owned(), nth: 1 }.to_word());
+    let mut into = Vec::new();
+    if what == "call" {
+        let mut publisher = channel.publisher().unwrap();
+        ready();
+        let len = args[1].parse().unwrap();
+        publisher.call_timeout(&body(0, len), SOON).unwrap_err();
+    } else {
+        let mut consumer = channel.consumer().unwrap();
+        ready();
+        if what == "take" {
+            consumer.consume_into_timeout(&mut into, SOON).map(drop).unwrap_err();
+        } else {
+            consumer.consume_into(&mut into).unwrap().reply_timeout(&long, SOON).unwrap_err();
+        }
+    }
+    unreachable!("it died at {}", GIVING_UP[0]);
+}
+
+#[test]
+fn a_caller_killed_while_it_gives_up_leaves_the_consumer_to_the_next() {
+    if let Some((what, args)) = role() {
+        return give_up(&what, &args);
+    }
+    for (len, is_taken) in [(8, false), (8, true), (LONG.len, false), (LONG.len, true)] {
+        let _watchdog = Watchdog::new(format!("gives up {len} {is_taken}"), PATIENCE);
+        let name = unique("giveup");
+        let channel = options(LONG, Wait::Park).create(&name).unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        let mut victim = Peer::start(this_test!(), "call", &[&name, &len.to_string()]);
+        victim.expect("ready");
+        victim.tell("go");
+        if is_taken {
+            let mut message = consumer.consume().unwrap();
+            assert!(message.is_call());
+            assert!(outlive(victim).was_killed);
+            if len > LONG.capacity {
+                message.next_round().unwrap_err();
+            } else {
+                message.copy_into(&mut Vec::new()).unwrap();
+                let gone = message.reply(b"late");
+                assert!(matches!(gone, Err(Error::CallerGone { .. })), "{gone:?}");
+            }
+        } else {
+            assert!(outlive(victim).was_killed);
+        }
+        let mut publisher = channel.publisher().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| send_fresh(&mut publisher, LONG));
+            let mut deliveries = Vec::new();
+            loop {
+                match take_one(&mut consumer, true, |delivery| deliveries.push(delivery)) {
+                    Ok(LAST) => break,
+                    Ok(_) | Err(Error::PeerDied { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert_eq!(deliveries.len(), 6, "withdrawn, or had before: {deliveries:?}");
+            check_fresh(&deliveries);
+        });
+        drop((publisher, consumer, channel));
+        assert_nothing_left(&name);
+    }
+}
+
+#[test]
+fn a_consumer_killed_while_it_gives_up_leaves_the_publisher_to_the_next() {
+    if let Some((what, args)) = role() {
+        return give_up(&what, &args);
+    }
+    for (what, held_at) in [("take", "send:round-passed"), ("reply", "call:round-read")] {
+        let _watchdog = Watchdog::new(format!("gives up: {what}"), PATIENCE);
+        let name = unique("giveup");
+        let channel = options(LONG, Wait::Park).create(&name).unwrap();
+        let mut publisher = channel.publisher().unwrap();
+        let mut victim = Peer::start(this_test!(), what, &[&name]);
+        victim.expect("ready");
+        victim.tell("go");
+        let victim = std::cell::Cell::new(Some(victim));
+        // The publisher does not go on before the victim ran out of time and died.
+        crate::victim::on_step(move |here| {
+            if here == held_at {
+                if let Some(victim) = victim.take() {
+                    assert!(outlive(victim).was_killed);
+                }
+            }
+        });
+        let error = if what == "take" {
+            publisher.publish(&body(0, LONG.len)).unwrap_err()
+        } else {
+            publisher.call(&body(0, 8)).unwrap_err()
+        };
+        crate::victim::ignore_steps();
+        let delivered = error.delivered();
+        if what == "reply" {
+            assert_eq!(delivered, Some(Delivered::Unknown), "{error}");
+        } else {
+            assert!(matches!(error, Error::Aborted { .. } | Error::PeerDied { .. }), "{error}");
+        }
+        let mut consumer = channel.consumer().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut deliveries = Vec::new();
+                while take_one(&mut consumer, true, |d| deliveries.push(d)).unwrap() != LAST {}
+                assert_eq!(deliveries.len(), 6, "{deliveries:?}");
+                check_fresh(&deliveries);
+            });
+            send_fresh(&mut publisher, LONG);
+        });
+        drop((publisher, consumer, channel));
+        assert_nothing_left(&name);
     }
 }

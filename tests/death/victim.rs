@@ -82,9 +82,10 @@ pub fn tell_steps() {
     say(format_args!("steps {}", steps.join(" ")));
 }
 
-pub fn raise(signal: i32) {
-    // SAFETY: a plain system call on this process.
-    unsafe { libc::kill(libc::getpid(), signal) };
+/// To this very thread, so that it goes no further: a signal to the process may go to another one.
+fn raise(signal: i32) {
+    // SAFETY: a plain system call on this thread.
+    unsafe { libc::raise(signal) };
 }
 
 /// In a victim: says that it is ready, and waits for the word to begin.
