@@ -17,6 +17,9 @@ mod door;
 mod exchange;
 #[path = "death/identity.rs"]
 mod identity;
+#[cfg(target_os = "linux")]
+#[path = "death/linux.rs"]
+mod linux;
 #[path = "death/victim.rs"]
 mod victim;
 

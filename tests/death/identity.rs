@@ -1,1 +1,121 @@
+//! Who is gone: a dead process whose child keeps its locks, and one that nobody has waited for.
 
+use crate::body::body;
+use crate::delay::tell;
+use crate::exchange::exchange_fresh;
+use crate::support::{Peer, Watchdog, assert_nothing_left, hear, role, say, unique};
+use crate::this_test;
+use antiphon::{Channel, ChannelOptions, Error, Wait};
+use std::time::{Duration, Instant};
+
+pub const OPTIONS: ChannelOptions = ChannelOptions::new().capacity(64 * 1024);
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process of its own that does nothing, with every descriptor of this one but the standard ones.
+pub fn fork_idle() -> i32 {
+    // SAFETY: the child makes a few system calls, which are all allowed there.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        // The test reads the standard ones to their end: they have to close with the parent.
+        for fd in 0..3 {
+            // SAFETY: nothing of the child's uses them.
+            unsafe { libc::close(fd) };
+        }
+        loop {
+            // SAFETY: sleeps until the child is killed.
+            unsafe { libc::pause() };
+        }
+    }
+    child
+}
+
+/// Ends a process that `fork_idle` made, in whatever process.
+pub fn end_idle(pid: i32) {
+    // SAFETY: a plain system call on a process that this test made.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+}
+
+/// Sits down, forks, and waits to be killed. With a message or a call in hand as a consumer.
+pub fn sit_and_fork(what: &str, args: &[String]) {
+    let channel = OPTIONS.open(&args[0]).unwrap();
+    let _publisher = (what == "publisher").then(|| channel.publisher().unwrap());
+    let mut consumer = (what == "consumer").then(|| channel.consumer().unwrap());
+    let _message = consumer.as_mut().map(|consumer| consumer.consume().unwrap());
+    say(fork_idle());
+    hear();
+}
+
+/// Waits until the process is a zombie that somebody has to wait for, and does not.
+fn becomes_zombie(pid: u32) {
+    // SAFETY: a `siginfo_t` is plain data.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: waits for a child of this process, and leaves it to be waited for.
+    let done =
+        unsafe { libc::waitid(libc::P_PID, pid, &raw mut info, libc::WEXITED | libc::WNOWAIT) };
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn a_dead_process_whose_child_keeps_its_locks_is_dead() {
+    if let Some((what, args)) = role() {
+        return sit_and_fork(&what, &args);
+    }
+    let mut delays = Vec::new();
+    for wait in [Wait::Spin, Wait::Park, Wait::Adaptive] {
+        for stays_zombie in [false, true] {
+            let _watchdog = Watchdog::new(format!("kept locks {wait:?}"), PATIENCE);
+            let name = unique("fork");
+            let channel = OPTIONS.wait(wait).create(&name).unwrap();
+            let mut publisher = channel.publisher().unwrap();
+            publisher.publish(&body(1, 8)).unwrap();
+            let mut victim = Peer::start(this_test!(), "consumer", &[&name]);
+            let child: i32 = victim.heard().unwrap().parse().unwrap();
+            victim.signal(libc::SIGKILL);
+            becomes_zombie(victim.pid());
+            let at = Instant::now();
+            if !stays_zombie {
+                victim.wait();
+            }
+            // Its message stands there still: so this one has to wait for it.
+            let error = publisher.publish(&body(2, 8)).unwrap_err();
+            delays.push((wait, at.elapsed()));
+            assert!(matches!(error, Error::PeerDied { pid, .. } if pid == victim.pid()), "{error}");
+            let mut consumer = Channel::open(&name).unwrap().consumer().unwrap();
+            let message = consumer.consume().unwrap();
+            assert!(message.redelivered());
+            drop(message);
+            exchange_fresh(&mut publisher, &mut consumer);
+            drop((publisher, consumer, channel));
+            assert_nothing_left(&name);
+            end_idle(child);
+        }
+    }
+    tell("told of one whose child keeps the locks after", &delays);
+}
+
+#[test]
+fn a_name_whose_dead_holders_child_keeps_the_locks_is_reclaimed() {
+    if let Some((what, args)) = role() {
+        let _made = OPTIONS.create(&args[0]).unwrap();
+        return sit_and_fork(&what, &args);
+    }
+    for stays_zombie in [false, true] {
+        let _watchdog = Watchdog::new("reclaims", PATIENCE);
+        let name = unique("fork");
+        let mut victim = Peer::start(this_test!(), "publisher", &[&name]);
+        let child: i32 = victim.heard().unwrap().parse().unwrap();
+        let refused = OPTIONS.create(&name);
+        assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
+        victim.signal(libc::SIGKILL);
+        becomes_zombie(victim.pid());
+        if !stays_zombie {
+            victim.wait();
+        }
+        let channel = OPTIONS.create(&name).unwrap();
+        exchange_fresh(&mut channel.publisher().unwrap(), &mut channel.consumer().unwrap());
+        drop(channel);
+        assert_nothing_left(&name);
+        end_idle(child);
+    }
+}
