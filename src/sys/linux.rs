@@ -31,15 +31,18 @@ unsafe extern "C" {
 
 /// Field 22 of `/proc/<pid>/stat`, `proc_pid_stat(5)`: clock ticks since boot.
 pub(crate) fn start_time(pid: u32) -> Started {
+    // The system's own word comes first: /proc may be absent, another namespace's, or mounted with
+    // `hidepid`, and then shows somebody else under this number, or nobody.
+    if !is_there(pid) {
+        return Started::Gone;
+    }
+    if !proc_is_ours() {
+        return Started::Unknown;
+    }
     let stat = match std::fs::read(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat,
-        // ESRCH: it went between open and read. Without /proc every pid is NotFound: ask for
-        // our own to tell the two apart.
+        // ESRCH: it went between open and read.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Started::Gone,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let proc_is_there = std::path::Path::new("/proc/self/stat").exists();
-            return if proc_is_there { Started::Gone } else { Started::Unknown };
-        }
         Err(_) => return Started::Unknown,
     };
     // The command stands in parentheses and may hold any byte: the last ')' ends it.
@@ -59,9 +62,34 @@ pub(crate) fn start_time(pid: u32) -> Started {
     start.map_or(Started::Unknown, Started::At)
 }
 
-/// The inode of `/proc/self/ns/pid`, `namespaces(7)`; 0 without /proc.
+/// Whether a process of this number is in this process's namespace, a zombie too; `kill(2)`.
+fn is_there(pid: u32) -> bool {
+    let Ok(pid @ 1..) = libc::pid_t::try_from(pid) else { return false };
+    // SAFETY: signal 0 is none: the call only checks. Another user's process is EPERM.
+    let found = unsafe { libc::kill(pid, 0) } == 0;
+    found || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Whether /proc has the numbers of this process's namespace: from there the process has one
+/// number, from an outer namespace's one more for each that lies between; `proc_pid_status(5)`.
+fn proc_is_ours() -> bool {
+    let Ok(status) = std::fs::read("/proc/self/status") else { return false };
+    let mut lines = status.split(|byte| *byte == b'\n');
+    let numbers = lines.find_map(|line| line.strip_prefix(b"NSpid:"));
+    // Without the line the kernel knows no pid namespaces.
+    numbers.is_none_or(|numbers| {
+        numbers.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty()).count() == 1
+    })
+}
+
+/// The inode of `/proc/self/ns/pid`, `namespaces(7)`, and in its upper half that of the time
+/// namespace, whose offset start times have in them; 0 without /proc.
 pub(crate) fn pid_namespace() -> u64 {
-    stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
+    let inode = |path| stat(path).map_or(0, |stat| stat.st_ino);
+    match inode("/proc/self/ns/pid") {
+        0 => 0,
+        pids => pids ^ inode("/proc/self/ns/time").rotate_left(32),
+    }
 }
 
 /// `sched_getcpu(3)`: answered without a system call.

@@ -12,7 +12,7 @@ pub(crate) struct Identity {
     pub(crate) pid: u32,
     /// When it started, in the platform's unit; 0 where the system would not say.
     pub(crate) start: u64,
-    /// The pid namespace that `pid` belongs to; 0 where the system would not say.
+    /// The namespaces that `pid` and `start` belong to; 0 where the system would not say.
     pub(crate) namespace: u64,
 }
 
