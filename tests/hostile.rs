@@ -1,0 +1,643 @@
+//! Bytes from the other process are input: whatever a third party writes, every operation ends in
+//! its time with an error or an answer, in this process and within the region.
+#[path = "support/intruder.rs"]
+mod intruder;
+mod support;
+
+use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher, Wait};
+use intruder::{
+    Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, Pulse, SEAT, SEATS, TURN, USED,
+};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use support::{Dice, Peer, Watchdog, assert_nothing_left, pattern, role, say, unique};
+
+const CAPACITY: usize = 64 * 1024;
+const SMALL: ChannelOptions = ChannelOptions::new().capacity(CAPACITY);
+const WAITS: [Wait; 3] = [Wait::Spin, Wait::Park, Wait::Adaptive];
+/// Longer than any limit given here, by far: what takes longer hangs.
+const HANGS: Duration = Duration::from_secs(20);
+const CONTENTS: u64 = 15;
+const CALL: u64 = 2;
+const STREAM: u64 = 3;
+const CALL_STREAM: u64 = 4;
+const MORE: u64 = 5;
+const CONTINUE: u64 = 6;
+const DRAINED: u64 = 7;
+const AGAIN: u64 = 8;
+const REPLY_STREAM: u64 = 12;
+const REPLY_MORE: u64 = 13;
+const ABANDONED: u64 = 1 << 4;
+
+fn seed() -> u64 {
+    let seed = match std::env::var("ANTIPHON_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => u64::from(std::process::id()),
+    };
+    println!("ANTIPHON_SEED={seed}");
+    seed
+}
+
+/// What the operations came to.
+type Tally = BTreeMap<String, u64>;
+
+/// Notes what an operation came to. An error has to name the channel.
+fn judge<T>(tally: &mut Tally, name: &str, what: &str, result: Result<T, Error>) -> Option<T> {
+    let (outcome, value) = match result {
+        Ok(value) => ("ok".to_owned(), Some(value)),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains(name), "{text}");
+            let variant = format!("{error:?}");
+            (variant.split([' ', '(']).next().unwrap().to_owned(), None)
+        }
+    };
+    *tally.entry(format!("{what}: {outcome}")).or_default() += 1;
+    value
+}
+
+/// Takes one message, reads it, and answers it if it asks for that.
+fn consume_one(
+    consumer: &mut Consumer,
+    name: &str,
+    limit: Duration,
+    how: u64,
+    tally: &mut Tally,
+    pulse: &Pulse,
+) {
+    let mut into = Vec::new();
+    if how % 3 == 0 {
+        let got = pulse.during("consume_into", || consumer.consume_into_timeout(&mut into, limit));
+        if let Some(message) = judge(tally, name, "consume_into", got) {
+            assert_eq!(message.len(), into.len());
+            if message.is_call() {
+                let done = pulse.during("reply", || message.reply_timeout(&into, limit));
+                judge(tally, name, "reply", done);
+            }
+        }
+        return;
+    }
+    let got = pulse.during("consume", || consumer.consume_timeout(limit));
+    let Some(mut message) = judge(tally, name, "consume", got) else { return };
+    message.set_timeout(Some(limit));
+    let until = Instant::now() + limit;
+    loop {
+        assert!(message.view().len() <= CAPACITY);
+        into.extend_from_slice(&message.view().to_vec());
+        let more = pulse.during("next_round", || message.next_round());
+        // A message may say that it is as long as memory: one need not read all of it.
+        if judge(tally, name, "next_round", more) != Some(true) || Instant::now() > until {
+            break;
+        }
+    }
+    if message.is_call() {
+        let reply = [into.as_slice(), &[0; 3 * CAPACITY]][usize::from(how % 3 == 2)];
+        let reply = &reply[..reply.len().min(3 * CAPACITY)];
+        let done = pulse.during("reply", || message.reply_timeout(reply, limit));
+        judge(tally, name, "reply", done);
+    }
+}
+
+/// Sends one message, in one way or another.
+fn send_one(
+    publisher: &mut Publisher,
+    name: &str,
+    limit: Duration,
+    how: u64,
+    tally: &mut Tally,
+    pulse: &Pulse,
+) {
+    const LENGTHS: [usize; 6] = [0, 5, 112, 3000, CAPACITY, 2 * CAPACITY + 77];
+    let bytes = vec![how as u8; LENGTHS[(how / 7) as usize % LENGTHS.len()]];
+    match how % 7 {
+        0 | 1 => {
+            let done = pulse.during("publish", || publisher.publish_timeout(&bytes, limit));
+            judge(tally, name, "publish", done);
+        }
+        2 if bytes.len() <= CAPACITY => {
+            let done = pulse.during("try_publish", || publisher.try_publish(&bytes));
+            judge(tally, name, "try_publish", done);
+        }
+        3 if bytes.len() <= CAPACITY => {
+            let lent = pulse.during("loan", || publisher.loan_timeout(bytes.len(), limit));
+            let Some(mut loan) = judge(tally, name, "loan", lent) else { return };
+            loan.copy_from(0, &bytes);
+            let done = pulse.during("loan.call", || loan.call_timeout(limit));
+            judge(tally, name, "loan.call", done);
+        }
+        _ => {
+            let done = pulse.during("call", || publisher.call_timeout(&bytes, limit));
+            judge(tally, name, "call", done);
+        }
+    }
+}
+
+/// Bytes that are sent and arrive right, by publishing and by calling.
+fn works(publisher: &mut Publisher, consumer: &mut Consumer, number: u64) {
+    let limit = Duration::from_secs(10);
+    let bytes = pattern(number, number as usize % 300);
+    publisher.publish_timeout(&bytes, limit).unwrap();
+    assert_eq!(consumer.consume_timeout(limit).unwrap().to_vec().unwrap(), bytes);
+}
+
+/// A consumer on a thread of its own, which works when it is told to.
+struct Colleague {
+    orders: mpsc::Sender<Order>,
+    done: mpsc::Receiver<Tally>,
+}
+
+enum Order {
+    /// Take so many messages, whatever they are.
+    Take {
+        count: u64,
+        limit: Duration,
+        how: u64,
+    },
+    /// Take two: one like this, and one to be sent back.
+    Check(Vec<u8>),
+    Wait(Wait),
+}
+
+impl Colleague {
+    fn start(mut consumer: Consumer, name: String) -> Colleague {
+        let (orders, work) = mpsc::channel();
+        let (answer, done) = mpsc::channel();
+        std::thread::spawn(move || {
+            let pulse = Pulse::new(HANGS);
+            while let Ok(order) = work.recv() {
+                let mut tally = Tally::new();
+                match order {
+                    Order::Take { count, limit, how } => {
+                        for more in 0..count {
+                            let how = how + more;
+                            consume_one(&mut consumer, &name, limit, how, &mut tally, &pulse);
+                        }
+                    }
+                    Order::Check(bytes) => {
+                        let limit = Duration::from_secs(10);
+                        let message = consumer.consume_timeout(limit).unwrap();
+                        assert_eq!(message.to_vec().unwrap(), bytes);
+                        let message = consumer.consume_timeout(limit).unwrap();
+                        let back = message.view().to_vec();
+                        message.reply(&back).unwrap();
+                    }
+                    Order::Wait(wait) => consumer.set_wait(wait),
+                }
+                if answer.send(tally).is_err() {
+                    return;
+                }
+            }
+        });
+        Colleague { orders, done }
+    }
+
+    fn tell(&self, order: Order) {
+        self.orders.send(order).unwrap();
+    }
+
+    fn wait(&self) -> Tally {
+        self.done.recv().expect("the consumer's thread panicked")
+    }
+
+    /// Everything has to be right now.
+    fn check(&self, publisher: &mut Publisher, number: u64) {
+        let bytes = pattern(number, number as usize % 300);
+        self.tell(Order::Check(bytes.clone()));
+        let limit = Duration::from_secs(10);
+        publisher.publish_timeout(&bytes, limit).unwrap();
+        assert_eq!(publisher.call_timeout(&bytes, limit).unwrap(), bytes);
+        self.wait();
+    }
+}
+
+/// The bytes that mean something, and some of those that mean nothing.
+fn offsets() -> impl Iterator<Item = usize> {
+    (0..HEADER).filter(|at| {
+        let is_spare = *at >= USED || IDENTITY_SPARE.contains(at);
+        !is_spare || at % 509 == 0
+    })
+}
+
+fn values(before: u8, dice: &mut Dice) -> [u8; 4] {
+    [0, 0xff, before ^ 1, dice.roll() as u8]
+}
+
+fn merge(into: &mut Tally, from: Tally) {
+    for (what, count) in from {
+        *into.entry(what).or_default() += count;
+    }
+}
+
+fn print(tally: &Tally) {
+    for (what, count) in tally {
+        println!("  {what}: {count}");
+    }
+}
+
+#[test]
+fn every_byte_of_the_header_may_turn_into_anything_while_both_ends_work() {
+    let _watchdog = Watchdog::new("every byte", Duration::from_secs(180));
+    let mut dice = Dice::new(seed());
+    let name = unique("byte");
+    let cage = Cage::new(HEADER + CAPACITY);
+    let channel = SMALL.create(&name).unwrap();
+    println!("between pages that nobody may touch: {:?}", cage.holds(&name));
+    let mut publisher = channel.publisher().unwrap();
+    let colleague = Colleague::start(channel.consumer().unwrap(), name.clone());
+    let intruder = Intruder::new(&name);
+    let pulse = Pulse::new(HANGS);
+    let (mut tally, mut number) = (Tally::new(), 0);
+    colleague.check(&mut publisher, 1);
+    let saved = intruder.save();
+    for at in offsets() {
+        // What both sides go by is tried with every way of waiting.
+        let is_hot = (TURN..TURN + 16).contains(&at) || (NOTES..NOTES + 256).contains(&at);
+        for wait in if is_hot { &WAITS[..] } else { &WAITS[2..] } {
+            publisher.set_wait(*wait);
+            colleague.tell(Order::Wait(*wait));
+            colleague.wait();
+            let before = intruder.byte(at).load(Relaxed);
+            for value in values(before, &mut dice) {
+                number += 1;
+                let limit = Duration::from_millis(10);
+                let is_first = number % 2 == 0;
+                if is_first {
+                    intruder.byte(at).store(value, Relaxed);
+                }
+                colleague.tell(Order::Take { count: 2, limit, how: number });
+                for more in 0..2 {
+                    send_one(&mut publisher, &name, limit, number + more, &mut tally, &pulse);
+                    intruder.byte(at).store(value, Relaxed);
+                }
+                merge(&mut tally, colleague.wait());
+                intruder.restore(&saved);
+                if number % 8 == 0 || is_hot {
+                    colleague.check(&mut publisher, number);
+                    intruder.restore(&saved);
+                }
+            }
+        }
+    }
+    println!("{number} bytes rewritten");
+    print(&tally);
+    colleague.check(&mut publisher, number);
+    drop((colleague, publisher));
+    drop(channel);
+}
+
+#[test]
+fn every_byte_of_the_header_may_be_anything_when_a_channel_is_opened() {
+    let _watchdog = Watchdog::new("every byte, opened", Duration::from_secs(180));
+    let mut dice = Dice::new(seed());
+    let name = unique("open");
+    let pulse = Pulse::new(HANGS);
+    let (mut tally, mut number, mut made_anew) = (Tally::new(), 0u64, 0);
+    let make = || {
+        let channel = SMALL.create(&name).unwrap();
+        let ends = (channel.publisher().unwrap(), channel.consumer().unwrap());
+        let intruder = Intruder::new(&name);
+        let saved = intruder.save();
+        (channel, ends, intruder, saved)
+    };
+    let (mut channel, mut ends, mut intruder, mut saved) = make();
+    for at in offsets() {
+        let before = intruder.byte(at).load(Relaxed);
+        for value in values(before, &mut dice) {
+            number += 1;
+            intruder.byte(at).store(value, Relaxed);
+            let opened = pulse.during("open", || match number % 3 {
+                0 => Channel::open(&name),
+                1 => Channel::open_or_create(&name),
+                _ => SMALL.create(&name),
+            });
+            let what = ["open", "open_or_create", "create"][(number % 3) as usize];
+            let opened = judge(&mut tally, &name, what, opened);
+            if let Some(opened) = &opened {
+                let seat = pulse.during("publisher", || opened.publisher());
+                judge(&mut tally, &name, "publisher", seat);
+                let seat = pulse.during("consumer", || opened.consumer());
+                judge(&mut tally, &name, "consumer", seat);
+            }
+            intruder.restore(&saved);
+            pulse.during("drop", || drop(opened));
+            intruder.restore(&saved);
+            let again = pulse.during("open", || Channel::open(&name));
+            match again {
+                Ok(opened) => drop(opened),
+                // The byte said that it was to be removed, or had been left by all.
+                Err(Error::NotFound { .. } | Error::NotAChannel { .. }) => {
+                    made_anew += 1;
+                    drop((channel, ends, intruder));
+                    let _ = Channel::unlink(&name);
+                    (channel, ends, intruder, saved) = make();
+                }
+                Err(error) => panic!("{error} after byte {at} was {value}"),
+            }
+            if number % 64 == 0 {
+                works(&mut ends.0, &mut ends.1, number);
+                intruder.restore(&saved);
+            }
+        }
+    }
+    println!("{number} bytes rewritten, {made_anew} channels made anew");
+    print(&tally);
+    works(&mut ends.0, &mut ends.1, number);
+    drop((channel, ends, intruder));
+    let _ = Channel::unlink(&name);
+    assert_nothing_left(&name);
+}
+
+/// Writes what hurts most.
+fn attack(intruder: &Intruder, saved: &[u64], dice: &mut Dice) {
+    let lengths = [
+        0,
+        1,
+        111,
+        113,
+        CAPACITY as u64,
+        CAPACITY as u64 + 1,
+        1 << 32,
+        (1 << 46) - 1,
+        1 << 46,
+        (1 << 46) + 1,
+        1 << 63,
+        u64::MAX,
+    ];
+    let one_of = |dice: &mut Dice, from: &[u64]| from[dice.below(from.len() as u64) as usize];
+    match dice.below(14) {
+        0 | 1 => intruder.word(LENGTH).store(one_of(dice, &lengths), Relaxed),
+        // The turn: every content and some that are none, either side, every mark.
+        2..=4 => {
+            let content = dice.below(CONTENTS + 3);
+            let word = intruder.turn(dice.below(2), content, dice.below(16) << 1);
+            intruder.word(LENGTH).store(one_of(dice, &lengths), Relaxed);
+            intruder.word(TURN).store(word, Relaxed);
+        }
+        5 => intruder.word(TURN).store(dice.roll(), Relaxed),
+        6 => {
+            let jump = one_of(dice, &[1, 2, (1 << 47) + 1, u64::MAX >> 16]) << 16;
+            intruder.word(TURN).fetch_add(jump, Relaxed);
+        }
+        // Somebody sleeps; nobody sleeps; both, all the time.
+        7 => drop(intruder.word(TURN).fetch_xor(dice.below(4) << 1, Relaxed)),
+        8 => {
+            let seat = SEATS + SEAT * dice.below(4) as usize;
+            let generation = one_of(dice, &[0, 1, 2, 3, 1 << 31, u64::from(u32::MAX)]);
+            let state = one_of(dice, &[0, 1, 2, 3, u64::from(u32::MAX)]);
+            intruder.word(seat).store(generation << 32 | state, Relaxed);
+            // Pid and start time, of nobody and of init.
+            intruder.word(seat + 40).store(one_of(dice, &[0, 1, u64::MAX]), Relaxed);
+            intruder.word(seat + 8).store(one_of(dice, &[0, 1, u64::MAX]), Relaxed);
+        }
+        9 => {
+            let note = NOTES + 8 * dice.below(32) as usize;
+            let step = intruder.word(TURN).load(Relaxed) >> 16;
+            intruder.word(note).store(one_of(dice, &[0, step, step + 1, u64::MAX]), Relaxed);
+        }
+        10 => intruder.word(8 * dice.below(512) as usize).store(dice.roll(), Relaxed),
+        11 => {
+            // A random part of what is used, all at once.
+            let start = SEATS + 8 * dice.below((USED - SEATS) as u64 / 8) as usize;
+            let end = (start + 8 * dice.below(32) as usize).min(USED);
+            for word in (start..end).step_by(8) {
+                intruder.word(word).store(dice.roll(), Relaxed);
+            }
+        }
+        12 => intruder.restore(saved),
+        _ => drop(intruder.byte(dice.below(USED as u64) as usize).swap(dice.roll() as u8, Relaxed)),
+    }
+}
+
+#[test]
+fn a_storm_of_wrong_bytes_ends_every_operation_in_time() {
+    if let Some((_, args)) = role() {
+        storm(args[0].parse().unwrap(), args[1].parse().unwrap());
+        return;
+    }
+    let _watchdog = Watchdog::new("storm", Duration::from_secs(180));
+    let seed = seed();
+    for wait in 0..WAITS.len() {
+        let words = [wait.to_string(), (seed + wait as u64).to_string()];
+        let mut peer = Peer::start(this_test!(), "storm", &[&words[0], &words[1]]);
+        let said = peer.heard().expect("the process under the storm lives");
+        println!("{:?}: {said}", WAITS[wait]);
+        peer.succeed();
+    }
+}
+
+/// Both ends and the intruder, in a process of their own: if that dies, the test fails.
+fn storm(wait: usize, seed: u64) {
+    let seconds = std::env::var("ANTIPHON_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
+    let limits = [1, 20, 60].map(Duration::from_millis);
+    let name = unique("storm");
+    let cage = Cage::new(HEADER + CAPACITY);
+    let channel = SMALL.wait(WAITS[wait]).create(&name).unwrap();
+    let mut publisher = channel.publisher().unwrap();
+    let mut consumer = channel.consumer().unwrap();
+    let intruder = Intruder::new(&name);
+    let caged = cage.holds(&name);
+    works(&mut publisher, &mut consumer, 1);
+    let saved = intruder.save();
+    let mut number = 0;
+    let mut tally = Tally::new();
+    let until = Instant::now() + Duration::from_secs(4) * seconds;
+    let mut dice = Dice::new(seed);
+    while Instant::now() < until {
+        // Calm enough at times for long messages to get somewhere, and at times not at all.
+        let pause = [0, 1, 20, 1000][dice.below(4) as usize];
+        let stop = AtomicBool::new(false);
+        let (from_publisher, from_consumer) = std::thread::scope(|scope| {
+            let mut dice_of = |_| Dice::new(dice.roll());
+            let (mut a, mut b, mut c) = (dice_of(0), dice_of(1), dice_of(2));
+            let (stop, intruder, name) = (&stop, &intruder, &name);
+            let (publisher, consumer, saved) = (&mut publisher, &mut consumer, &saved);
+            scope.spawn(move || {
+                while !stop.load(Relaxed) {
+                    attack(intruder, saved, &mut c);
+                    for _ in 0..c.below(2 * pause + 1) {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+            let publishing = scope.spawn(move || {
+                let (pulse, mut tally) = (Pulse::new(HANGS), Tally::new());
+                for _ in 0..40 {
+                    let limit = limits[a.below(3) as usize];
+                    send_one(publisher, name, limit, a.below(1 << 20), &mut tally, &pulse);
+                }
+                tally
+            });
+            let consuming = scope.spawn(move || {
+                let (pulse, mut tally) = (Pulse::new(HANGS), Tally::new());
+                for _ in 0..40 {
+                    let limit = limits[b.below(3) as usize];
+                    consume_one(consumer, name, limit, b.below(1 << 20), &mut tally, &pulse);
+                }
+                tally
+            });
+            let done = (publishing.join().unwrap(), consuming.join().unwrap());
+            stop.store(true, Relaxed);
+            done
+        });
+        merge(&mut tally, from_publisher);
+        merge(&mut tally, from_consumer);
+        // What was true before the storm is true again, and so both ends work.
+        intruder.restore(&saved);
+        number += 1;
+        works(&mut publisher, &mut consumer, number);
+    }
+    let peak = peak_memory_kib();
+    assert!(peak.is_none_or(|kib| kib < 2 * 1024 * 1024), "{peak:?} KiB of memory");
+    say(format!(
+        "seed {seed}, between forbidden pages: {caged:?}, {number} storms, at most {peak:?} KiB, {tally:?}"
+    ));
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
+fn peak_memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// Runs `work` while somebody in the place of `side`'s end passes every turn back at once, with
+/// what `answer` makes of the word that it got. Returns how many turns that were.
+fn against(
+    name: &str,
+    side: u64,
+    length: u64,
+    answer: impl Fn(u64) -> (u64, u64) + Sync,
+    work: impl FnOnce(&Pulse),
+) -> u64 {
+    let intruder = Intruder::new(name);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let passing = scope.spawn(|| {
+            let mut count = 0;
+            while !stop.load(Relaxed) {
+                let word = intruder.word(TURN).load(Acquire);
+                if word & 1 == side {
+                    let (content, marks) = answer(word >> 8 & 0xff);
+                    intruder.word(LENGTH).store(length, Relaxed);
+                    intruder.word(TURN).store(intruder.turn(side ^ 1, content, marks), Release);
+                    count += 1;
+                }
+            }
+            count
+        });
+        work(&Pulse::new(HANGS));
+        stop.store(true, Relaxed);
+        passing.join().unwrap()
+    })
+}
+
+/// Turns that may still come when the time was up from the beginning.
+const A_FEW: u64 = 8;
+
+#[test]
+fn turns_that_come_for_nothing_do_not_outlast_the_limit() {
+    let _watchdog = Watchdog::new("for nothing", Duration::from_secs(60));
+    for wait in WAITS {
+        for (content, marks) in [(MORE, 0), (CONTINUE, 0), (CALL, ABANDONED), (STREAM, ABANDONED)] {
+            let name = unique("again");
+            let channel = SMALL.wait(wait).create(&name).unwrap();
+            let _publisher = channel.publisher().unwrap();
+            let mut consumer = channel.consumer().unwrap();
+            let turns = against(
+                &name,
+                0,
+                70_000,
+                |_| (content, marks),
+                |pulse| {
+                    let got = pulse
+                        .during("consume", || consumer.consume_timeout(Duration::ZERO).map(drop));
+                    assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
+                    let got = pulse.during("try_consume", || consumer.try_consume().map(drop));
+                    assert!(got.is_ok(), "{got:?}");
+                },
+            );
+            // The one that was there, and one more for each look.
+            assert!(turns <= A_FEW, "{turns} turns of content {content} under {wait:?}");
+            drop(consumer);
+            let _ = Channel::unlink(&name);
+        }
+    }
+}
+
+#[test]
+fn a_consumer_that_wants_a_message_again_and_again_does_not_outlast_the_limit() {
+    let _watchdog = Watchdog::new("again", Duration::from_secs(60));
+    let bytes = vec![0; 70_000];
+    for wait in WAITS {
+        let name = unique("again");
+        let channel = SMALL.wait(wait).create(&name).unwrap();
+        let mut publisher = channel.publisher().unwrap();
+        let _consumer = channel.consumer().unwrap();
+        let turns = against(
+            &name,
+            1,
+            70_000,
+            |_| (AGAIN, 0),
+            |pulse| {
+                let done =
+                    pulse.during("publish", || publisher.publish_timeout(&bytes, Duration::ZERO));
+                assert!(matches!(done, Err(Error::TimedOut { .. })), "{done:?}");
+                let done = pulse.during("call", || publisher.call_timeout(&bytes, Duration::ZERO));
+                assert!(matches!(done, Err(Error::TimedOut { .. })), "{done:?}");
+            },
+        );
+        assert!(turns <= A_FEW, "{turns} turns under {wait:?}");
+        Channel::unlink(&name).unwrap();
+    }
+}
+
+#[test]
+fn a_message_without_an_end_does_not_outlast_the_limit() {
+    let _watchdog = Watchdog::new("endless", Duration::from_secs(60));
+    for wait in WAITS {
+        for first in [STREAM, CALL_STREAM] {
+            let name = unique("endless");
+            let channel = SMALL.wait(wait).create(&name).unwrap();
+            let _publisher = channel.publisher().unwrap();
+            let mut consumer = channel.consumer().unwrap();
+            // It keeps the protocol, but for its message's being longer than memory.
+            let intruder = Intruder::new(&name);
+            let answer = |got| if got == DRAINED { (MORE, 0) } else { (first, 0) };
+            let mut into = Vec::new();
+            let turns = against(&name, 0, 1 << 46, answer, |pulse| {
+                while intruder.word(TURN).load(Relaxed) & 1 == 0 {
+                    std::thread::yield_now();
+                }
+                let got = pulse.during("consume_into", || {
+                    consumer.consume_into_timeout(&mut into, Duration::ZERO).map(drop)
+                });
+                assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
+            });
+            assert!(turns <= A_FEW, "{turns} rounds, {} bytes, under {wait:?}", into.len());
+            drop(consumer);
+            let _ = Channel::unlink(&name);
+        }
+    }
+}
+
+#[test]
+fn a_reply_without_an_end_does_not_outlast_the_limit() {
+    let _watchdog = Watchdog::new("endless reply", Duration::from_secs(60));
+    for wait in WAITS {
+        let name = unique("endless");
+        let channel = SMALL.wait(wait).create(&name).unwrap();
+        let mut publisher = channel.publisher().unwrap();
+        let _consumer = channel.consumer().unwrap();
+        let answer = |got| (if got == CALL { REPLY_STREAM } else { REPLY_MORE }, 0);
+        let turns = against(&name, 1, 1 << 46, answer, |pulse| {
+            let got = pulse.during("call", || publisher.call_timeout(b"?", Duration::ZERO));
+            assert!(matches!(got, Err(Error::TimedOut { .. })), "{:?}", got.map(|all| all.len()));
+        });
+        assert!(turns <= A_FEW, "{turns} turns under {wait:?}");
+        Channel::unlink(&name).unwrap();
+    }
+}
