@@ -1,7 +1,7 @@
 //! The consumer: taking messages, reading them round by round, replying.
 
 use super::attach::Shared;
-use super::end::{Deadline, End, Partner};
+use super::end::{Deadline, End, Partner, Stop};
 use super::layout::INLINE_BYTES;
 use super::memory::Place;
 use super::message::Message;
@@ -112,16 +112,13 @@ impl Consumer {
     pub fn try_consume(&mut self) -> Result<Option<Message<'_>>, Error> {
         self.end.shared.check_fork()?;
         self.release_forgotten();
-        loop {
-            let word = match self.end.try_wait() {
-                Ok(Some(word)) => word,
-                Ok(None) => return Ok(None),
-                Err(stop) => return Err(self.end.stopped(stop, "try_consume", Delivered::No)),
-            };
-            if self.take(word)? {
-                return Ok(Some(Message::new(self)));
-            }
-        }
+        let word = match self.end.try_wait() {
+            Ok(Some(word)) => word,
+            Ok(None) => return Ok(None),
+            Err(stop) => return Err(self.end.stopped(stop, "try_consume", Delivered::No)),
+        };
+        // What was withdrawn is skipped, and then it is the publisher's turn.
+        Ok(if self.take(word)? { Some(Message::new(self)) } else { None })
     }
 
     /// Takes the next message out into `into`, in the place of what that held. A message that asks
@@ -170,6 +167,9 @@ impl Consumer {
             };
             if self.take(word)? {
                 return Ok(Message::new(self));
+            }
+            if deadline.is_over() {
+                return Err(self.end.stopped(Stop::TimedOut, "consume", Delivered::No));
             }
         }
     }
@@ -245,8 +245,14 @@ impl Consumer {
         (place, len)
     }
 
+    /// With one `deadline` for all of it, or the message's own limit for each round.
+    /// With one `deadline` for all of it, or the message's own limit for each round.
     #[inline]
-    pub(super) fn read_all(&mut self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
+    pub(super) fn read_all(
+        &mut self,
+        into: &mut Vec<u8>,
+        deadline: Option<Deadline>,
+    ) -> Result<(), Error> {
         self.check_whole()?;
         loop {
             let (place, len) = self.round();
@@ -270,9 +276,10 @@ impl Consumer {
             }
             self.current.read = len;
             step!("consume:copied");
-            if !self.has_more() || !self.advance(deadline)? {
+            if !self.has_more() {
                 return Ok(());
             }
+            self.advance(deadline.unwrap_or_else(|| Deadline::of(self.current.limit)))?;
         }
     }
 
@@ -287,7 +294,6 @@ impl Consumer {
         if self.current.is_broken { Err(self.end.aborted()) } else { Ok(()) }
     }
 
-    #[inline]
     pub(super) fn advance(&mut self, deadline: Deadline) -> Result<bool, Error> {
         self.check_whole()?;
         let Some(word) = self.current.word.filter(|_| self.has_more()) else { return Ok(false) };
@@ -298,6 +304,10 @@ impl Consumer {
         step!("consume:round-drained");
         self.let_go();
         self.current.is_broken = true; // Until the next round is here.
+        if deadline.is_over() {
+            self.end.pass(word, Content::Aborted);
+            return Err(self.end.stopped(Stop::TimedOut, "consume", Delivered::No));
+        }
         let before = self.end.pass(word, Content::Drained);
         if before.is_abandoned() {
             return Err(self.end.aborted());

@@ -29,6 +29,12 @@ impl Deadline {
     pub(crate) fn of(limit: Option<Duration>) -> Self {
         limit.map_or(Self::NEVER, Self::after)
     }
+
+    /// Asked before going on with what only the other end can end: while the turn always comes at
+    /// once, no wait finds out that the time is up.
+    pub(crate) fn is_over(self) -> bool {
+        self.0.is_some_and(|deadline| Instant::now() >= deadline)
+    }
 }
 
 /// The peer that a stream or a long reply was begun with: only that one can go on with it.

@@ -30,7 +30,7 @@ impl<'c> Message<'c> {
     /// Copies everything out, and acknowledges it unless it wants a reply.
     #[inline]
     pub(super) fn take_all(self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Self, Error> {
-        self.consumer.read_all(into, deadline)?;
+        self.consumer.read_all(into, Some(deadline))?;
         if !self.is_call() {
             self.consumer.release();
         }
@@ -99,7 +99,7 @@ impl<'c> Message<'c> {
     /// As [`to_vec`](Self::to_vec); then the content of `into` means nothing.
     pub fn copy_into(&mut self, into: &mut Vec<u8>) -> Result<(), Error> {
         into.clear();
-        self.consumer.read_all(into, Deadline::of(self.consumer.current.limit))
+        self.consumer.read_all(into, None)
     }
 
     /// Replies, and lets go of the message. What of it was not read is lost.

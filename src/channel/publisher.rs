@@ -1,7 +1,7 @@
 //! The publisher: publishing, loans and calls.
 
 use super::attach::Shared;
-use super::end::{Deadline, End};
+use super::end::{Deadline, End, Stop};
 use super::memory::{Gather, Place, ViewMut};
 use super::options::MAX_MESSAGE_BYTES;
 use super::turn::{Content, Side, Word};
@@ -315,6 +315,9 @@ impl Publisher {
                 mine = word;
                 match (word.content(), asked) {
                     (Some(Content::Drained), _) if left > 0 => {}
+                    (Some(Content::Again), _) if deadline.is_over() => {
+                        return Err(self.end.stopped(Stop::TimedOut, call, Delivered::No));
+                    }
                     (Some(Content::Again), _) => {
                         again = true;
                         continue 'message;
@@ -415,15 +418,16 @@ impl Publisher {
         loop {
             let now = left.min(self.end.memory().capacity() as u64) as usize;
             if let Err(error) = self.end.append(Place::Payload, now, reply) {
-                // Have the consumer stop as well: it waits for word to go on.
-                self.end.pass(word, Content::Continue);
-                let _ = self.end.abandon();
-                return Err(error);
+                return Err(self.stop_reply(word, error));
             }
             left -= now as u64;
             step!("call:round-read");
             if left == 0 {
                 return Ok(());
+            }
+            if deadline.is_over() {
+                let late = self.end.stopped(Stop::TimedOut, "call", Delivered::Unknown);
+                return Err(self.stop_reply(word, late));
             }
             self.end.pass(word, Content::Continue);
             word = self.answer(deadline, "call", true)?;
@@ -431,6 +435,14 @@ impl Publisher {
                 return Err(self.end.corrupt("the rest of a reply out of turn"));
             }
         }
+    }
+
+    /// Has the consumer stop as well: it waits for word to go on.
+    #[cold]
+    fn stop_reply(&self, word: Word, error: Error) -> Error {
+        self.end.pass(word, Content::Continue);
+        let _ = self.end.abandon();
+        error
     }
 }
 
