@@ -7,6 +7,7 @@ mod support;
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher, Wait};
 use intruder::{
     Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, Pulse, SEAT, SEATS, TURN, USED,
+    has_paths, is_root,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -640,4 +641,448 @@ fn a_reply_without_an_end_does_not_outlast_the_limit() {
         assert!(turns <= A_FEW, "{turns} turns under {wait:?}");
         Channel::unlink(&name).unwrap();
     }
+}
+
+/// Something under a name that is no channel of ours.
+struct Foreign {
+    name: String,
+    path: String,
+}
+
+impl Foreign {
+    fn new(what: &str) -> Foreign {
+        let name = unique(what);
+        let path = format!("/dev/shm/{name}");
+        Foreign { name, path }
+    }
+
+    fn file(what: &str, content: &[u8]) -> Foreign {
+        let foreign = Foreign::new(what);
+        std::fs::write(&foreign.path, content).unwrap();
+        foreign
+    }
+
+    /// A channel's region with something changed, left over by its maker.
+    fn channel(what: &str, change: impl FnOnce(&Intruder)) -> Foreign {
+        let foreign = Foreign::new(what);
+        let channel = SMALL.create(&foreign.name).unwrap();
+        change(&Intruder::new(&foreign.name));
+        let kept = format!("{}.kept", foreign.path);
+        std::fs::hard_link(&foreign.path, &kept).unwrap();
+        drop(channel);
+        std::fs::rename(&kept, &foreign.path).unwrap();
+        foreign
+    }
+
+    /// What stands there, so that it can be compared.
+    fn state(&self) -> (u64, u64, u32, Option<Vec<u8>>) {
+        use std::os::unix::fs::MetadataExt;
+        let meta = std::fs::symlink_metadata(&self.path).expect("it was taken away");
+        let content = meta.is_file().then(|| std::fs::read(&self.path).unwrap());
+        (meta.ino(), meta.len(), meta.mode(), content)
+    }
+
+    /// Every call refuses with an error that `is_right`, names the channel, and touches nothing.
+    fn is_refused(&self, is_right: impl Fn(&Error) -> bool) {
+        let before = self.state();
+        let results = [
+            ("open", Channel::open(&self.name).map(drop)),
+            ("create", SMALL.create(&self.name).map(drop)),
+            ("open_or_create", SMALL.open_or_create(&self.name).map(drop)),
+            ("unlink", Channel::unlink(&self.name)),
+        ];
+        for (call, result) in results {
+            let error = result.expect_err(call);
+            assert!(is_right(&error), "{call}: {error:?}");
+            assert!(error.to_string().contains(&self.name), "{call}: {error}");
+            assert!(self.state() == before, "{call} changed it");
+        }
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_dir(&self.path);
+        for bell in ["p", "c"] {
+            let _ = std::fs::remove_file(format!("/dev/shm/sem.{}+{bell}", self.name));
+        }
+    }
+}
+
+fn is_no_channel(error: &Error) -> bool {
+    matches!(error, Error::NotAChannel { .. })
+}
+
+fn differs_in(wanted: &str, error: &Error) -> bool {
+    matches!(error, Error::Incompatible { what, .. } if *what == wanted)
+}
+
+#[test]
+fn what_is_no_channel_is_refused_and_stays_as_it_is() {
+    if !has_paths(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("foreign", support::PATIENCE);
+    Foreign::file("short", b"somebody's notes").is_refused(is_no_channel);
+    Foreign::file("odd", &vec![7; HEADER + CAPACITY + 1]).is_refused(is_no_channel);
+    Foreign::file("foreign", &vec![7; HEADER + CAPACITY]).is_refused(is_no_channel);
+    Foreign::file("one", &vec![0; HEADER]).is_refused(is_no_channel);
+    // The first page is not blank, though its first word is.
+    let mut late = vec![0; HEADER + CAPACITY];
+    late[4000] = 1;
+    Foreign::file("late", &late).is_refused(is_no_channel);
+
+    let link = Foreign::new("link");
+    let target = Foreign::file("target", &vec![7; HEADER + CAPACITY]);
+    std::os::unix::fs::symlink(&target.path, &link.path).unwrap();
+    link.is_refused(is_no_channel);
+    let dangling = Foreign::new("dangling");
+    std::os::unix::fs::symlink("/dev/shm/there-is-nothing-here", &dangling.path).unwrap();
+    dangling.is_refused(is_no_channel);
+    // A link to a good channel is no better: what has the name is somebody else's arrangement.
+    let good = Foreign::new("good");
+    let channel = SMALL.create(&good.name).unwrap();
+    let to_good = Foreign::new("to-good");
+    std::os::unix::fs::symlink(&good.path, &to_good.path).unwrap();
+    to_good.is_refused(is_no_channel);
+    drop(channel);
+
+    let directory = Foreign::new("directory");
+    std::fs::create_dir(&directory.path).unwrap();
+    directory.is_refused(is_no_channel);
+
+    let fifo = Foreign::new("fifo");
+    let path = std::ffi::CString::new(fifo.path.as_str()).unwrap();
+    // SAFETY: a NUL-terminated path.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    fifo.is_refused(is_no_channel);
+
+    let socket = Foreign::new("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&socket.path).unwrap();
+    socket.is_refused(is_no_channel);
+    drop(listener);
+}
+
+#[test]
+fn a_channel_that_was_made_otherwise_is_refused_and_says_in_what() {
+    if !has_paths(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("otherwise", support::PATIENCE);
+    // Version and word size share a word, libc's flavour is the lower half of the next.
+    let flip = |at: usize, bits: u64| {
+        move |region: &Intruder| {
+            region.word(at).fetch_xor(bits, Relaxed);
+        }
+    };
+    Foreign::channel("version", flip(8, 1 << 8)).is_refused(|e| differs_in("layout version", e));
+    Foreign::channel("word", flip(8, 12 << 32)).is_refused(|e| differs_in("word size", e));
+    Foreign::channel("flavour", flip(16, 6)).is_refused(|e| differs_in("libc flavour", e));
+    Foreign::channel("capacity", flip(24, 1 << 16)).is_refused(|e| differs_in("capacity", e));
+    Foreign::channel("huge", |region| region.word(24).store(u64::MAX, Relaxed))
+        .is_refused(|e| differs_in("capacity", e));
+    Foreign::channel("magic", flip(0, 1)).is_refused(is_no_channel);
+    let foreign = Foreign::channel("other", flip(80, 1));
+    let theirs = foreign.name.replacen('t', "u", 1);
+    foreign.is_refused(
+        |error| matches!(error, Error::NameCollision { theirs: found, .. } if *found == theirs),
+    );
+    // A length that the name cannot have is a name that nobody has.
+    Foreign::channel("long", |region| region.word(72).store(u64::MAX, Relaxed))
+        .is_refused(|error| matches!(error, Error::NameCollision { .. }));
+}
+
+#[test]
+fn an_empty_file_is_what_a_killed_maker_leaves() {
+    if !has_paths(this_test!()) {
+        return;
+    }
+    // Nobody can tell it from one of ours that was not sized yet: it is no channel, and no obstacle.
+    let empty = Foreign::file("empty", b"");
+    assert!(matches!(Channel::open(&empty.name), Err(Error::NotFound { .. })));
+    std::fs::write(&empty.path, b"").unwrap();
+    assert!(matches!(Channel::unlink(&empty.name), Err(Error::NotFound { .. })));
+    std::fs::write(&empty.path, b"").unwrap();
+    let channel = SMALL.create(&empty.name).unwrap();
+    works(&mut channel.publisher().unwrap(), &mut channel.consumer().unwrap(), 5);
+    drop(channel);
+    assert_nothing_left(&empty.name);
+}
+
+#[test]
+fn what_is_made_of_an_empty_file_is_for_this_user_alone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    if !has_paths(this_test!()) {
+        return;
+    }
+    let empty = Foreign::file("mode", b"");
+    std::fs::set_permissions(&empty.path, PermissionsExt::from_mode(0o666)).unwrap();
+    let channel = SMALL.create(&empty.name).unwrap();
+    let meta = std::fs::metadata(&empty.path).unwrap();
+    assert_eq!(meta.mode() & 0o777, 0o600, "somebody else's permissions");
+    drop(channel);
+    if !is_root(this_test!()) {
+        return;
+    }
+    // Another user put it there, for everybody to write: what is made of it would be theirs.
+    let empty = Foreign::file("theirs", b"");
+    std::fs::set_permissions(&empty.path, PermissionsExt::from_mode(0o666)).unwrap();
+    std::os::unix::fs::chown(&empty.path, Some(NOBODY), Some(NOBODY)).unwrap();
+    empty.is_refused(is_no_channel);
+}
+
+const NOBODY: u32 = 65534;
+
+/// Goes on as another user, for good.
+fn become_nobody() {
+    // SAFETY: plain system calls; this thread's process is a child made for that.
+    let done = unsafe { libc::setgid(NOBODY) };
+    assert_eq!(done, 0);
+    // SAFETY: as above.
+    let done = unsafe { libc::setuid(NOBODY) };
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn another_user_is_kept_out() {
+    if let Some((_, args)) = role() {
+        become_nobody();
+        let name = &args[0];
+        let results = [
+            Channel::open(name).map(drop),
+            SMALL.create(name).map(drop),
+            SMALL.open_or_create(name).map(drop),
+            Channel::unlink(name),
+        ];
+        for result in results {
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::NotPermitted { .. }), "{error:?}");
+            assert!(error.to_string().contains(name.as_str()), "{error}");
+        }
+        say("kept out");
+        return;
+    }
+    if !has_paths(this_test!()) || !is_root(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("another user", support::PATIENCE);
+    let name = unique("theirs");
+    let channel = SMALL.create(&name).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    let mut peer = Peer::start(this_test!(), "nobody", &[&name]);
+    peer.expect("kept out");
+    peer.succeed();
+    works(&mut publisher, &mut consumer, 1);
+    Channel::open(&name).unwrap();
+    // A file of theirs that is no channel.
+    let theirs = Foreign::file("file", b"");
+    let mut peer = Peer::start(this_test!(), "nobody", &[&theirs.name]);
+    peer.expect("kept out");
+    peer.succeed();
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn another_user_who_may_write_but_not_remove_leaves_the_channel_as_it_is() {
+    if let Some((_, args)) = role() {
+        become_nobody();
+        let name = &args[0];
+        let living = Channel::open(name).is_ok();
+        say(living);
+        for result in [Channel::unlink(name), SMALL.create(name).map(drop)] {
+            match result.unwrap_err() {
+                Error::NotPermitted { .. } => {}
+                Error::InUse { .. } if args[1] == "living" => {}
+                error => panic!("{error:?}"),
+            }
+        }
+        say("refused");
+        return;
+    }
+    if !has_paths(this_test!()) || !is_root(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("may write", support::PATIENCE);
+    let name = unique("shared");
+    let mut channel = SMALL.mode(0o666).create(&name).unwrap();
+    let mut publisher = channel.publisher().unwrap();
+    publisher.publish(b"stands").unwrap();
+    for state in ["living", "left"] {
+        if state == "left" {
+            drop((publisher, channel));
+            let again = Channel::open(&name).unwrap();
+            (publisher, channel) = (again.publisher().unwrap(), again);
+        }
+        let mut peer = Peer::start(this_test!(), "nobody", &[&name, state]);
+        peer.expect("true");
+        peer.expect("refused");
+        peer.succeed();
+    }
+    // Their attempt must not have doomed it.
+    let again = Channel::open(&name).unwrap();
+    let mut consumer = again.consumer().unwrap();
+    assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), b"stands");
+    works(&mut publisher, &mut consumer, 1);
+    drop((publisher, consumer, channel, again));
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn a_channel_whose_semaphores_were_taken_away_is_refused_while_it_lives() {
+    if !has_paths(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("no bells", support::PATIENCE);
+    for bells in [&["p"][..], &["c"], &["p", "c"]] {
+        let name = unique("bells");
+        let channel = SMALL.wait(Wait::Park).create(&name).unwrap();
+        let mut publisher = channel.publisher().unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        publisher.publish(b"stands").unwrap();
+        for bell in bells {
+            std::fs::remove_file(format!("/dev/shm/sem.{name}+{bell}")).unwrap();
+        }
+        let error = Channel::open(&name).unwrap_err();
+        assert!(is_no_channel(&error) && error.to_string().contains(&name), "{error}");
+        let error = SMALL.create(&name).unwrap_err();
+        assert!(matches!(error, Error::InUse { .. }), "{error}");
+        // Those who have them open are not disturbed.
+        assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), b"stands");
+        works(&mut publisher, &mut consumer, 9);
+        publisher.publish(b"left").unwrap();
+        drop((publisher, consumer, channel));
+        // Nobody lives: whoever comes makes new ones.
+        let channel = Channel::open(&name).unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), b"left");
+        drop((consumer, channel));
+        assert_nothing_left(&name);
+    }
+}
+
+#[test]
+fn tokens_that_nobody_owes_cost_a_look_each() {
+    let _watchdog = Watchdog::new("tokens", support::PATIENCE);
+    for wait in WAITS {
+        let name = unique("tokens");
+        let channel = SMALL.wait(wait).create(&name).unwrap();
+        let mut publisher = channel.publisher().unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        let bells = ["p", "c"].map(|bell| {
+            let bell = std::ffi::CString::new(format!("/{name}+{bell}")).unwrap();
+            // SAFETY: a NUL-terminated name, and no O_CREAT.
+            let bell = unsafe { libc::sem_open(bell.as_ptr(), 0) };
+            assert_ne!(bell, libc::SEM_FAILED);
+            bell as usize
+        });
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    for bell in bells {
+                        // SAFETY: opened above, and never closed.
+                        unsafe { libc::sem_post(bell as *mut libc::sem_t) };
+                    }
+                }
+            });
+            let pulse = Pulse::new(HANGS);
+            let limit = Duration::from_millis(60);
+            let got = pulse.during("consume", || consumer.consume_timeout(limit).map(drop));
+            assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
+            let got = pulse.during("call", || publisher.call_timeout(b"nobody", limit));
+            assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
+            let answering = scope.spawn(move || {
+                for _ in 0..500 {
+                    let message = consumer.consume().unwrap();
+                    let back = message.view().to_vec();
+                    message.reply(&back).unwrap();
+                }
+                consumer
+            });
+            for number in 0..500 {
+                let bytes = pattern(number, 40);
+                assert_eq!(publisher.call(&bytes).unwrap(), bytes);
+            }
+            let consumer = answering.join().unwrap();
+            stop.store(true, Relaxed);
+            drop(consumer);
+        });
+        for bell in bells {
+            // SAFETY: opened above, closed once.
+            unsafe { libc::sem_close(bell as *mut libc::sem_t) };
+        }
+        drop((publisher, channel));
+        assert_nothing_left(&name);
+    }
+}
+
+#[test]
+fn a_semaphore_of_any_value_hangs_nobody() {
+    use std::os::unix::fs::FileExt;
+    if !has_paths(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("bells", support::PATIENCE);
+    let mut dice = Dice::new(seed());
+    let name = unique("bell");
+    let channel = SMALL.wait(Wait::Park).create(&name).unwrap();
+    let mut publisher = channel.publisher().unwrap();
+    let colleague = Colleague::start(channel.consumer().unwrap(), name.clone());
+    colleague.tell(Order::Wait(Wait::Park));
+    colleague.wait();
+    let files = ["p", "c"].map(|bell| {
+        let path = format!("/dev/shm/sem.{name}+{bell}");
+        std::fs::File::options().write(true).open(path).unwrap()
+    });
+    for number in 0..60 {
+        for file in &files {
+            // The value and the count of waiters. What glibc keeps behind them it trusts: another
+            // futex flag there and it ends the process, which no caller of sem_wait can prevent.
+            let at = dice.below(2) * 4;
+            let value = [0, u64::MAX, 1 << 31, dice.roll()][dice.below(4) as usize];
+            file.write_all_at(&value.to_ne_bytes()[..4], at).unwrap();
+        }
+        colleague.check(&mut publisher, number);
+    }
+    drop((publisher, colleague, channel));
+}
+
+#[test]
+fn a_peer_that_leaves_its_lock_to_a_child_is_dead_all_the_same() {
+    if let Some((role, args)) = role() {
+        if role == "forks" {
+            let channel = Channel::open(&args[0]).unwrap();
+            let mut publisher = channel.publisher().unwrap();
+            publisher.publish(b"last words").unwrap();
+            // SAFETY: the child does nothing but wait for its end.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                loop {
+                    // SAFETY: as above.
+                    unsafe { libc::pause() };
+                }
+            }
+            say(child);
+            support::hear();
+        }
+        return;
+    }
+    let _watchdog = Watchdog::new("forks", support::PATIENCE);
+    let name = unique("forks");
+    let channel = SMALL.create(&name).unwrap();
+    let mut consumer = channel.consumer().unwrap();
+    let mut peer = Peer::start(this_test!(), "forks", &[&name]);
+    let child: i32 = peer.heard().unwrap().parse().unwrap();
+    peer.kill();
+    assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), b"last words");
+    let died = consumer.consume().map(drop);
+    assert!(matches!(died, Err(Error::PeerDied { .. })), "{died:?}");
+    let mut publisher = channel.publisher().unwrap();
+    works(&mut publisher, &mut consumer, 3);
+    // SAFETY: the child told of above; it is init's by now.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
 }
