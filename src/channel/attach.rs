@@ -322,7 +322,12 @@ fn remove_names(name: &Name, anchor: &Anchor, memory: Option<&Memory>) -> Result
         step!("unlink:marked");
     }
     let bell = |bell: CString| Semaphore::unlink(&bell).map_err(|e| system(name, "sem_unlink", e));
-    bell(name.publisher_bell())?;
+    let first = bell(name.publisher_bell());
+    if let (Err(_), Some(memory)) = (&first, memory) {
+        // Someone who may write the region but not remove it: nothing is gone, and nothing is to go.
+        memory.header().identity.removed.store(0, Release);
+    }
+    first?;
     step!("unlink:bell-gone");
     bell(name.consumer_bell())?;
     step!("unlink:bells-gone");
