@@ -371,6 +371,11 @@ impl Entering<'_> {
         let len = region::len(&object).map_err(|e| system(name, "fstat", e))?;
         let len = match len {
             None => return Err(not_a_channel(name, "it is no shared memory")),
+            // Another's would be another's for good, whatever was built in it, and whoever had it
+            // open before could look on.
+            Some(0) if !region::is_mine(&object).map_err(|e| system(name, "fstat", e))? => {
+                return Err(not_a_channel(name, "it is empty and belongs to another user"));
+            }
             Some(0) => return Ok(Standing::Nothing),
             Some(len) => usize::try_from(len).unwrap_or(0),
         };

@@ -5,7 +5,7 @@
 use super::process::Started;
 use super::semaphore::{Semaphore, Waited};
 use super::{io_error, region};
-use nix::sys::stat::{Mode, fstat, stat};
+use nix::sys::stat::{Mode, fchmod, fstat, stat};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -215,9 +215,13 @@ impl Anchor {
         Ok(identity(&self.file)?.1)
     }
 
-    /// The object to be filled in, made by `find_or_make`.
-    pub(crate) fn object(name: &CStr, _mode: u32) -> io::Result<Option<OwnedFd>> {
-        region::open(name)
+    /// The object to be filled in, made by `find_or_make` or found there, empty, with any mode.
+    pub(crate) fn object(name: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
+        let object = region::open(name)?;
+        if let Some(object) = &object {
+            fchmod(object, Mode::from_bits_truncate(mode)).map_err(io_error)?;
+        }
+        Ok(object)
     }
 
     /// The region's own unlinking does it.

@@ -55,6 +55,11 @@ pub(crate) fn len(fd: &OwnedFd) -> io::Result<Option<u64>> {
     Ok(is_memory.then(|| u64::try_from(stat.st_size).unwrap_or(0)))
 }
 
+/// Whether the object belongs to this process's user.
+pub(crate) fn is_mine(fd: &OwnedFd) -> io::Result<bool> {
+    Ok(fstat(fd).map_err(io_error)?.st_uid == nix::unistd::geteuid().as_raw())
+}
+
 /// A shared mapping of a whole object.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
