@@ -103,7 +103,11 @@ enum Standing {
 fn system(name: &Name, call: &'static str, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ELOOP) => not_a_channel(name, "it is a symbolic link"),
-        Some(libc::EISDIR) => not_a_channel(name, "it is a directory"),
+        // What shm_open says of a directory (glibc, the others), and of a socket. Names are checked,
+        // so that none of these can be about the name.
+        Some(libc::EINVAL | libc::EISDIR | libc::ENXIO) if call == "shm_open" => {
+            not_a_channel(name, "it is no shared memory but a directory or a socket")
+        }
         _ => Error::system(name.as_str(), call, error),
     }
 }
