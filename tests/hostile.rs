@@ -906,26 +906,26 @@ fn another_user_who_may_write_but_not_remove_leaves_the_channel_as_it_is() {
     }
     let _watchdog = Watchdog::new("may write", support::PATIENCE);
     let name = unique("shared");
-    let mut channel = SMALL.mode(0o666).create(&name).unwrap();
+    let channel = SMALL.mode(0o666).create(&name).unwrap();
     let mut publisher = channel.publisher().unwrap();
     publisher.publish(b"stands").unwrap();
-    for state in ["living", "left"] {
-        if state == "left" {
-            drop((publisher, channel));
-            let again = Channel::open(&name).unwrap();
-            (publisher, channel) = (again.publisher().unwrap(), again);
-        }
-        let mut peer = Peer::start(this_test!(), "nobody", &[&name, state]);
+    let test = this_test!();
+    let attempt = |state: &str| {
+        let mut peer = Peer::start(test, "nobody", &[&name, state]);
         peer.expect("true");
         peer.expect("refused");
         peer.succeed();
-    }
+    };
+    attempt("living");
+    drop(Channel::open(&name).unwrap());
+    drop((publisher, channel));
+    attempt("left");
     // Their attempt must not have doomed it.
-    let again = Channel::open(&name).unwrap();
-    let mut consumer = again.consumer().unwrap();
+    let channel = Channel::open(&name).unwrap();
+    let mut consumer = channel.consumer().unwrap();
     assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), b"stands");
-    works(&mut publisher, &mut consumer, 1);
-    drop((publisher, consumer, channel, again));
+    works(&mut channel.publisher().unwrap(), &mut consumer, 1);
+    drop((consumer, channel));
     assert_nothing_left(&name);
 }
 
