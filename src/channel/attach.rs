@@ -146,11 +146,16 @@ impl Shared {
             let door = Door::enter(&anchor, &name, DOOR_PATIENCE)?;
             step!("create:at-the-door");
             step!("open:at-the-door");
-            let Some((probe, anchor_id)) = second_description(&anchor, &name)? else {
+            let undo = |_: &Error| {
+                // The error is what matters; without descriptors, say, nothing is left behind either.
+                let _ = anchor.undo(&system_name);
+            };
+            let described = second_description(&anchor, &name).inspect_err(undo)?;
+            let Some((probe, anchor_id)) = described else {
                 continue; // Removed while we waited.
             };
             let entering = Entering { name: &name, anchor: &anchor, probe: &probe, anchor_id, me };
-            let built = match entering.standing()? {
+            let built = match entering.standing().inspect_err(undo)? {
                 Standing::Complete(memory) if intent == Intent::Create => {
                     if let Some(pid) = entering.living_holder(&memory)? {
                         return Err(Error::InUse { name: name.as_str().to_owned(), pid });

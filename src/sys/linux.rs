@@ -196,10 +196,24 @@ impl Anchor {
 
     /// Whether the name still leads to this very object.
     pub(crate) fn leads_here(&self, name: &CStr) -> io::Result<bool> {
-        match region::open(name)? {
-            Some(other) => Ok(identity(&other)? == identity(&self.file)?),
-            None => Ok(false),
+        match region::open(name) {
+            Ok(Some(other)) => Ok(identity(&other)? == identity(&self.file)?),
+            Ok(None) => Ok(false),
+            // Nothing else gives an object its name back: as long as it has one, it is this one.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                Ok(fstat(&self.file).map_err(io_error)?.st_nlink > 0)
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// Takes back what `find_or_make` may have made, where nothing came of it. Under the door.
+    pub(crate) fn undo(&self, name: &CStr) -> io::Result<()> {
+        let is_ours = region::len(&self.file)? == Some(0) && region::is_mine(&self.file)?;
+        if is_ours && self.leads_here(name)? {
+            region::unlink(name)?;
+        }
+        Ok(())
     }
 
     /// A second description of the same object; `None` where the name leads elsewhere by now.

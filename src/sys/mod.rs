@@ -19,7 +19,7 @@
 //! On Linux they work on the region itself. Darwin refuses locks on shared memory, so there the
 //! anchor is a small file of the same name in a registry. Everything above asks only for these:
 //! `Anchor::find` and `find_or_make`, `leads_here` (the name still means this very file), `probe`
-//! (a second, independent description of the same file), `id`, and `remove`.
+//! (a second, independent description of the same file), `id`, `undo` and `remove`.
 //!
 //! A third system has to provide the same list, and shared memory with `shm_open`, named
 //! semaphores and descriptor locks as above.
