@@ -1,0 +1,102 @@
+//! While both ends wait there is no CPU used: processor time is counted, not measured.
+mod support;
+
+use antiphon::{ChannelOptions, Error, Wait};
+use std::time::Duration;
+use support::{Peer, Watchdog, assert_nothing_left, role, say, unique};
+
+const SMALL: ChannelOptions = ChannelOptions::new().capacity(64 * 1024);
+const WAITS: [Wait; 2] = [Wait::Park, Wait::Adaptive];
+/// How long to wait, and the processor time that this may take.
+const WAITING: Duration = Duration::from_secs(2);
+const ALLOWED: Duration = Duration::from_millis(2);
+// Where fifty plain sleeps come near that (a virtual machine, an unoptimised build), they are the
+// measure: as much again for the looks between them, and a millisecond.
+
+/// What this process has used so far.
+fn used() -> Duration {
+    // SAFETY: `rusage` is plain data, and all zeros is one of its values.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: a place for the answer.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0);
+    let duration = |time: libc::timeval| {
+        Duration::new(time.tv_sec as u64, 0) + Duration::from_micros(time.tv_usec as u64)
+    };
+    duration(usage.ru_utime) + duration(usage.ru_stime)
+}
+
+/// Waits, and tells what that took.
+fn wait_as(end: &str, args: &[String]) {
+    let [name, wait] = args else { return say(control().as_micros()) };
+    let wait = WAITS[wait.parse::<usize>().unwrap()];
+    let channel = ChannelOptions::new().wait(wait).open(name).unwrap();
+    if end == "consumer" {
+        let mut consumer = channel.consumer().unwrap();
+        let before = used();
+        let got = consumer.consume_timeout(WAITING).map(drop);
+        say((used() - before).as_micros());
+        assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
+    } else {
+        let mut publisher = channel.publisher().unwrap();
+        let before = used();
+        let got = publisher.call_timeout(b"take your time", WAITING);
+        say((used() - before).as_micros());
+        assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
+    }
+}
+
+/// What as many sleeps of a tick take on this machine, where nothing is looked at in between.
+fn control() -> Duration {
+    let before = used();
+    for _ in 0..WAITING.as_millis() / 40 {
+        std::thread::sleep(Duration::from_millis(40)); // What is measured.
+    }
+    used() - before
+}
+
+fn waiting_is_free(test: &str, end: &str) {
+    for (number, wait) in WAITS.into_iter().enumerate() {
+        let mut peer = Peer::start(test, "control", &[]);
+        let micros = peer.heard().expect("the sleeping child lives").parse().unwrap();
+        let control = Duration::from_micros(micros);
+        let allowed = ALLOWED.max(2 * control + Duration::from_millis(1));
+        let mut figures = Vec::new();
+        // Another program may have got in the way, of the cache or the clock: thrice at most.
+        while figures.len() < 3 && figures.last().is_none_or(|used| *used >= allowed) {
+            let name = unique("idle");
+            let channel = SMALL.create(&name).unwrap();
+            let number = number.to_string();
+            // The other end is there, and lives.
+            let publisher = (end == "consumer").then(|| channel.publisher().unwrap());
+            let mut consumer = (end != "consumer").then(|| channel.consumer().unwrap());
+            let mut peer = Peer::start(test, end, &[&name, &number]);
+            let taken = consumer.as_mut().map(|consumer| consumer.consume().unwrap());
+            let micros = peer.heard().expect("the waiting child lives").parse().unwrap();
+            figures.push(Duration::from_micros(micros));
+            peer.succeed();
+            drop(taken);
+            drop((publisher, consumer, channel));
+            assert_nothing_left(&name);
+        }
+        println!("{end} under {wait:?}, {WAITING:?}: {figures:?}, plain sleeps {control:?}");
+        assert!(*figures.last().unwrap() < allowed, "{figures:?}, plain sleeps {control:?}");
+    }
+}
+
+#[test]
+fn a_consumer_that_waits_uses_no_processor() {
+    if let Some((end, args)) = role() {
+        return wait_as(&end, &args);
+    }
+    let _watchdog = Watchdog::new("idle consumer", support::PATIENCE);
+    waiting_is_free(this_test!(), "consumer");
+}
+
+#[test]
+fn a_caller_that_waits_uses_no_processor() {
+    if let Some((end, args)) = role() {
+        return wait_as(&end, &args);
+    }
+    let _watchdog = Watchdog::new("idle caller", support::PATIENCE);
+    waiting_is_free(this_test!(), "publisher");
+}
