@@ -230,10 +230,7 @@ impl Shared {
         self.check_fork()?;
         let _door = Door::enter(&self.anchor, &self.name, DOOR_PATIENCE)?;
         step!("attach:at-the-door");
-        let number = match side {
-            Side::Publisher => SeatNumber::PUBLISHER,
-            Side::Consumer => SeatNumber::CONSUMER,
-        };
+        let number = SeatNumber::of(side);
         let turn = self.memory.turn();
         let taken = self.seats().take(number, self.me, || match side {
             Side::Publisher => turn.repair_publisher(),
@@ -523,11 +520,8 @@ impl Entering<'_> {
     }
 }
 
-/// Who the other end is, and what became of it since it was last asked.
+/// Who the other end of `side` is, and what became of it since it was last asked.
 pub(crate) fn look_at_peer(shared: &Shared, side: Side, care: Care) -> Result<Sitter, Error> {
-    let number = match side {
-        Side::Publisher => SeatNumber::CONSUMER,
-        Side::Consumer => SeatNumber::PUBLISHER,
-    };
-    shared.seats().look(number, care).map_err(|e| system(&shared.name, "fcntl", e))
+    let sitter = shared.seats().look(SeatNumber::of(side.other()), care);
+    sitter.map_err(|e| system(&shared.name, "fcntl", e))
 }

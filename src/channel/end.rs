@@ -2,12 +2,13 @@
 
 use super::attach::{Shared, look_at_peer};
 use super::memory::{Memory, Place};
-use super::seat::{Care, Sitter, Taken};
+use super::seat::{Care, SeatNumber, Sitter, Taken};
 use super::turn::{Abandoning, Content, Side, Turn, Word};
 use crate::bell::{Awaited, SPIN_LOOK, TICK, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
 use crate::sys;
+use crate::sys::process::ExitWatch;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -77,13 +78,15 @@ struct Watch {
     /// When its seat was last looked at, by lock and by pid.
     looked: Instant,
     looked_at_pid: Instant,
+    /// A watch on that generation's process, where the system has such a thing.
+    exit: Option<(u32, ExitWatch)>,
 }
 
 impl End {
     pub(crate) fn new(shared: Arc<Shared>, side: Side, waiter: Waiter) -> Result<Self, Error> {
         let seat = shared.sit(side)?;
         let now = Instant::now();
-        let watch = Watch { reported: 0, looked: now, looked_at_pid: now };
+        let watch = Watch { reported: 0, looked: now, looked_at_pid: now, exit: None };
         let mut end = End { shared, side, seat, waiter, watch, not_sync: PhantomData };
         // Who went before one came is no news, unless it left something to be consumed.
         let waits = side == Side::Consumer && end.turn().look(side).is_ok();
@@ -264,13 +267,7 @@ impl Watch {
             return None;
         }
         self.looked = now;
-        let care = if now.duration_since(self.looked_at_pid) >= TICK {
-            self.looked_at_pid = now;
-            Care::LockAndPid
-        } else {
-            Care::Lock
-        };
-        let sitter = match look_at_peer(shared, side, care) {
+        let sitter = match self.look_at_peer(shared, side, now) {
             Ok(sitter) => sitter,
             Err(error) => return Some(Stop::Failed(Box::new(error))),
         };
@@ -285,6 +282,28 @@ impl Watch {
             Sitter::Left { generation } => (generation, Stop::Left { generation }),
         };
         (generation != self.reported || partner.is_some()).then_some(stop)
+    }
+}
+
+impl Watch {
+    /// By the lock, and once a tick by the process as well: a child may keep the lock of the dead.
+    fn look_at_peer(&mut self, shared: &Shared, side: Side, now: Instant) -> Result<Sitter, Error> {
+        if now.duration_since(self.looked_at_pid) < TICK {
+            return look_at_peer(shared, side, Care::Lock);
+        }
+        self.looked_at_pid = now;
+        let sitter = look_at_peer(shared, side, Care::Lock)?;
+        let Sitter::Alive { generation, pid } = sitter else { return Ok(sitter) };
+        match &self.exit {
+            Some((watched, exit)) if *watched == generation => {
+                Ok(if exit.is_gone() { Sitter::Dead { generation, pid } } else { sitter })
+            }
+            _ => {
+                let who = shared.seats().identity(SeatNumber::of(side.other()));
+                self.exit = ExitWatch::new(who).map(|exit| (generation, exit));
+                look_at_peer(shared, side, Care::LockAndPid)
+            }
+        }
     }
 }
 

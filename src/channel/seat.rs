@@ -24,6 +24,7 @@
 
 use super::layout::{SEATS, Seat};
 use super::memory::Memory;
+use super::turn::Side;
 use crate::steps::step;
 use crate::sys;
 use crate::sys::lock;
@@ -47,8 +48,10 @@ const LEFT: u32 = 2;
 pub(crate) struct SeatNumber(usize);
 
 impl SeatNumber {
-    pub(crate) const PUBLISHER: SeatNumber = SeatNumber(0);
-    pub(crate) const CONSUMER: SeatNumber = SeatNumber(1);
+    /// An end's seat.
+    pub(crate) fn of(side: Side) -> Self {
+        SeatNumber(side as usize)
+    }
 
     /// The seats of those who have the channel open.
     pub(crate) fn handles() -> impl Iterator<Item = SeatNumber> {
@@ -119,6 +122,18 @@ impl<'a> Seats<'a> {
         &self.memory.header().seats[number.0]
     }
 
+    /// The record of a seat as it stands: a peer's word, and only whole where `look` has just
+    /// found the same generation.
+    pub(crate) fn identity(&self, number: SeatNumber) -> Identity {
+        let seat = self.seat(number);
+        // Relaxed: a torn record is a wrong identity, which the system will not confirm.
+        Identity {
+            pid: seat.pid.load(Relaxed),
+            start: seat.start.load(Relaxed),
+            namespace: seat.namespace.load(Relaxed),
+        }
+    }
+
     /// Who sits there now. What it says may have changed by the time one reads it.
     pub(crate) fn look(&self, number: SeatNumber, care: Care) -> io::Result<Sitter> {
         // A seat may change hands during a look: then the record is half the next one's. That is
@@ -137,12 +152,8 @@ impl<'a> Seats<'a> {
         // EDGE seat (acquire): the record that belongs to this word.
         let word = seat.word.load(Acquire);
         let (generation, state) = ((word >> 32) as u32, word as u32);
-        // Relaxed: acquired above, and checked against the word once more below.
-        let who = Identity {
-            pid: seat.pid.load(Relaxed),
-            start: seat.start.load(Relaxed),
-            namespace: seat.namespace.load(Relaxed),
-        };
+        // Acquired above, and checked against the word once more below.
+        let who = self.identity(number);
         let sitter = match state {
             EMPTY => Sitter::Nobody,
             LEFT => Sitter::Left { generation },

@@ -8,7 +8,7 @@ use super::{io_error, region};
 use nix::sys::stat::{Mode, fchmod, fstat, stat};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 // glibc keeps the semaphore NAME in sem.NAME, musl in NAME, and a 32-bit glibc stores its value
@@ -68,6 +68,26 @@ fn is_there(pid: u32) -> bool {
     // SAFETY: signal 0 is none: the call only checks. Another user's process is EPERM.
     let found = unsafe { libc::kill(pid, 0) } == 0;
     found || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// `pidfd_open(2)`, Linux 5.3.
+pub(crate) struct Exit(OwnedFd);
+
+impl Exit {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        // SAFETY: takes two numbers and gives a descriptor, close-on-exec by itself, or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_ulong::from(pid), 0) };
+        let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+        // SAFETY: just opened, and nobody else's.
+        Some(Exit(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Readable once every thread of the process has ended, whether it was waited for or not.
+    pub(crate) fn has_come(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, as said; no time to wait.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+    }
 }
 
 /// Whether /proc has the numbers of this process's namespace: from there the process has one

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `LIBC_FLAVOUR` | a number for the libc whose semaphores these are; two libcs never share one |
 //! | `start_time` | when a process started, in any unit that never changes for it; or that it is gone |
+//! | `Exit` | a watch on a process's end that is cheap to look at; or none |
 //! | `pid_namespace` | a number for the set of processes among which pids are unique and start times comparable |
 //! | `current_cpu` | the processor that this thread runs on, where that is cheap to know |
 //! | `reserve` | take an object's pages now, so that touching them cannot fail later |

@@ -52,6 +52,27 @@ impl Identity {
     }
 }
 
+/// A watch on the end of one process: a look at it costs a fraction of what asking for its start
+/// time does, and a pid that is used again does not deceive it.
+pub(crate) struct ExitWatch(platform::Exit);
+
+impl ExitWatch {
+    /// Watches `who`. `None` where the system has no such watch, or will not say who that is.
+    pub(crate) fn new(who: Identity) -> Option<Self> {
+        if who.namespace == 0 || who.namespace != platform::pid_namespace() {
+            return None;
+        }
+        let exit = platform::Exit::of(who.pid)?;
+        // Asked after the watch began: so what is watched is what has that start time.
+        let is_it = platform::start_time(who.pid) == Started::At(who.start);
+        is_it.then_some(ExitWatch(exit))
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.has_come()
+    }
+}
+
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// How often this process and its ancestors forked since the first asking: a handle that remembers
