@@ -130,26 +130,29 @@ fn answer(consumer: &mut Consumer, round_trips: u64, bytes: &mut Vec<u8>) {
 
 fn lines(name: &str) -> &'static [Line; 2] {
     let name = std::ffi::CString::new(format!("/{name}")).expect("no NUL");
-    // SAFETY: plain system calls; the pages are zero, which is a value of every atomic, and stay
-    // mapped to the end of the process.
-    unsafe {
-        let fd = libc::shm_open(name.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600);
-        assert!(fd >= 0 && libc::ftruncate(fd, 65536) == 0, "shared memory");
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let at = libc::mmap(std::ptr::null_mut(), 65536, protection, libc::MAP_SHARED, fd, 0);
-        assert!(at != libc::MAP_FAILED, "shared memory");
-        &*at.cast()
-    }
+    // SAFETY: a NUL-terminated name.
+    let fd = unsafe { libc::shm_open(name.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600) };
+    // SAFETY: a plain system call; the second process finds the size as it is.
+    assert!(fd >= 0 && unsafe { libc::ftruncate(fd, 65536) } == 0, "shared memory");
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: the kernel chooses the address.
+    let at =
+        unsafe { libc::mmap(std::ptr::null_mut(), 65536, protection, libc::MAP_SHARED, fd, 0) };
+    assert!(at != libc::MAP_FAILED, "shared memory");
+    // SAFETY: mapped, aligned, never unmapped; zero is a value of every atomic.
+    unsafe { &*at.cast() }
 }
 
 /// Keeps this process on one processor, where the system can; a hint elsewhere.
 fn pin(cpu: usize) {
     #[cfg(target_os = "linux")]
-    // SAFETY: a cpu set is plain data, and the call reads it.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &set);
+    {
+        // SAFETY: a cpu set is plain data, and all zeros is the empty one.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `cpu` is 0 or 1, which every set has room for.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+        // SAFETY: the call reads a set of the length that is given.
+        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
     }
     #[cfg(not(target_os = "linux"))]
     let _ = cpu;
