@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench round_trip                    the table
 //! cargo bench --bench round_trip -- --bar 1.5       and status 1 where a median is above the bar
+//! cargo bench --bench round_trip -- --svg FILE      and a picture
 //! ```
 //!
 //! The limit is the fastest of a fixed set of bare ping-pongs between the same two processors: one
@@ -28,8 +29,10 @@ const PROBE_ROUND_TRIPS: u64 = 1000;
 const ROUNDS: usize = 60;
 /// Probes on both sides of a sample may differ by this much.
 const STEADY: f64 = 1.2;
-/// A probe this much slower than the fastest one counts as far.
-const FAR: f64 = 2.0;
+/// A probe slower than this counts as far: near ones take some 60 ns, far ones some 300.
+const FAR_NANOS: f64 = 150.0;
+/// Fewer samples say nothing.
+const ENOUGH: usize = 10;
 
 /// Bare lines in shared memory: 128 bytes apart, so that no two travel together.
 #[repr(C, align(128))]
@@ -237,8 +240,15 @@ fn main() -> ExitCode {
         }
         [] => None,
         ["--bar", bar] if bar.parse::<f64>().is_ok() => bar.parse::<f64>().ok(),
+        ["--svg", file] => {
+            let (samples, discarded) = measure();
+            report(&samples, &discarded, None);
+            let picture = picture(&samples);
+            std::fs::write(file, picture).unwrap_or_else(|error| panic!("{file}: {error}"));
+            return ExitCode::SUCCESS;
+        }
         _ => {
-            eprintln!("usage: round_trip [--bar RATIO]");
+            eprintln!("usage: round_trip [--bar RATIO | --svg FILE]");
             return ExitCode::from(2);
         }
     };
@@ -300,13 +310,12 @@ fn median(values: &mut [f64]) -> Option<f64> {
 }
 
 fn report(samples: &[Sample], discarded: &[usize], bar: Option<f64>) -> ExitCode {
-    let fastest = samples.iter().map(|sample| sample.probe).fold(f64::INFINITY, f64::min);
     let mut over = false;
     let mut judged = false;
     for (class, is_far) in [("near", false), ("far", true)] {
         let of = |kind: usize| -> Vec<f64> {
             let here =
-                |sample: &&Sample| sample.kind == kind && (sample.probe > fastest * FAR) == is_far;
+                |sample: &&Sample| sample.kind == kind && (sample.probe > FAR_NANOS) == is_far;
             samples.iter().filter(here).map(|sample| sample.nanos).collect()
         };
         for size in [8, 64] {
@@ -314,7 +323,9 @@ fn report(samples: &[Sample], discarded: &[usize], bar: Option<f64>) -> ExitCode
             let bare: Vec<_> = bare.map(|(kind, bare)| (kind, bare.name)).collect();
             let ours = OURS.iter().enumerate().filter(|(_, ours)| ours.1 == size);
             let ours: Vec<_> = ours.map(|(kind, ours)| (kind + BARE.len(), ours.0)).collect();
-            let limit = bare.iter().filter_map(|(kind, _)| median(&mut of(*kind)));
+            let measured = bare.iter().map(|(kind, _)| of(*kind));
+            let measured = measured.filter(|values| values.len() >= ENOUGH);
+            let limit = measured.filter_map(|mut values| median(&mut values));
             let limit = limit.fold(f64::INFINITY, f64::min);
             if limit.is_infinite() {
                 continue;
@@ -334,8 +345,8 @@ fn report(samples: &[Sample], discarded: &[usize], bar: Option<f64>) -> ExitCode
                     values.len(),
                     discarded[kind]
                 );
-                // Too few samples say nothing, and Adaptive has its bars elsewhere.
-                if name.ends_with("Spin") && values.len() >= 10 {
+                // Adaptive has its bars elsewhere.
+                if name.ends_with("Spin") && values.len() >= ENOUGH {
                     judged = true;
                     over |= bar.is_some_and(|bar| ratio > bar);
                 }
@@ -357,4 +368,52 @@ fn report(samples: &[Sample], discarded: &[usize], bar: Option<f64>) -> ExitCode
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Bars of the medians, as multiples of the limit: absolute times say nothing on another machine.
+fn picture(samples: &[Sample]) -> String {
+    let of = |kind: usize, is_far: bool| {
+        let here = |sample: &&Sample| sample.kind == kind && (sample.probe > FAR_NANOS) == is_far;
+        let mut nanos: Vec<f64> = samples.iter().filter(here).map(|sample| sample.nanos).collect();
+        median(&mut nanos)
+    };
+    // The class that the machine was in for most of the run.
+    let far = samples.iter().filter(|sample| sample.probe > FAR_NANOS).count();
+    let is_far = far * 2 > samples.len();
+    let mut bars = String::new();
+    let mut y = 64;
+    for size in [8, 64] {
+        let bare = (0..BARE.len()).filter(|kind| BARE[*kind].bytes == size);
+        let limit = bare.filter_map(|kind| of(kind, is_far)).fold(f64::INFINITY, f64::min);
+        let mut rows = vec![(format!("{size} bytes: the bare limit"), limit, "#9aa5b1")];
+        for (kind, ours) in OURS.iter().enumerate().filter(|(_, ours)| ours.1 == size) {
+            if let Some(nanos) = of(kind + BARE.len(), is_far) {
+                rows.push((format!("{size} bytes: {}", ours.0), nanos, "#c2410c"));
+            }
+        }
+        for (name, nanos, colour) in rows {
+            let width = nanos / limit * 200.0;
+            let label = format!("{nanos:.0} ns, {:.2} x", nanos / limit);
+            bars += &format!(
+                "<text x='212' y='{}' text-anchor='end'>{name}</text>\
+                 <rect x='220' y='{y}' width='{width:.0}' height='18' rx='2' fill='{colour}'/>\
+                 <text x='{:.0}' y='{}'>{label}</text>\n",
+                y + 14,
+                228.0 + width,
+                y + 14
+            );
+            y += 26;
+        }
+        y += 14;
+    }
+    format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 720 {height}' width='720' \
+         height='{height}' font-family='sans-serif' font-size='13' fill='#1f2933'>\n\
+         <rect width='720' height='{height}' fill='#ffffff'/>\n\
+         <text x='20' y='26' font-size='16' font-weight='bold'>A call and its answer between two \
+         processes: median round trip</text>\n\
+         <text x='20' y='46' fill='#52606d'>The limit: the fastest bare ping-pong of as many bytes \
+         between the same two processors, in the same run.</text>\n{bars}</svg>\n",
+        height = y + 6
+    )
 }

@@ -290,7 +290,7 @@ fn signals_disturb_nobody_who_waits() {
     let mut dice = Dice::new(7);
     let common = pattern(1, 3 * CAPACITY + 1);
     for publisher_waits in WAITS {
-        for consumer_waits in 0..WAITS.len() {
+        for (consumer_waits, _) in WAITS.iter().enumerate() {
             let name = unique("signals");
             let channel = SMALL.wait(publisher_waits).create(&name).unwrap();
             let mut publisher = channel.publisher().unwrap();

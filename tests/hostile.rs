@@ -420,11 +420,11 @@ fn a_storm_of_wrong_bytes_ends_every_operation_in_time() {
     }
     let _watchdog = Watchdog::new("storm", Duration::from_secs(180));
     let seed = seed();
-    for wait in 0..WAITS.len() {
-        let words = [wait.to_string(), (seed + wait as u64).to_string()];
+    for (number, wait) in WAITS.into_iter().enumerate() {
+        let words = [number.to_string(), (seed + number as u64).to_string()];
         let mut peer = Peer::start(this_test!(), "storm", &[&words[0], &words[1]]);
         let said = peer.heard().expect("the process under the storm lives");
-        println!("{:?}: {said}", WAITS[wait]);
+        println!("{wait:?}: {said}");
         peer.succeed();
     }
 }
