@@ -27,6 +27,7 @@ pub const STEPS: &[&[&str]] = &[
     CONSUMER_WHOLE,
     CONSUMER_LONG,
     GIVING_UP,
+    SLEEPING,
 ];
 const PUBLISHER_INLINE: &[&str] = &[
     "send:my-turn",
@@ -36,8 +37,6 @@ const PUBLISHER_INLINE: &[&str] = &[
     "send:answered",
     "call:answered",
     "call:reply-read",
-    "sleep:armed",
-    "sleep:woken",
 ];
 const PUBLISHER_WHOLE: &[&str] =
     &["send:half-written", "send:written", "send:passed", "call:reply-read"];
@@ -61,8 +60,6 @@ const CONSUMER_INLINE: &[&str] = &[
     "reply:begun",
     "reply:written",
     "reply:passed",
-    "sleep:armed",
-    "sleep:woken",
 ];
 const CONSUMER_WHOLE: &[&str] =
     &["consume:half-copied", "consume:copied", "reply:half-written", "reply:written"];
@@ -77,6 +74,8 @@ const CONSUMER_LONG: &[&str] = &[
     "reply:round-passed",
 ];
 const GIVING_UP: &[&str] = &["call:abandoned"];
+/// The tests by size kill there too, whenever the victim happens to sleep.
+const SLEEPING: &[&str] = &["sleep:armed", "sleep:woken"];
 
 #[derive(Debug, Clone, Copy)]
 struct Class {
@@ -693,5 +692,57 @@ fn a_consumer_killed_while_it_gives_up_leaves_the_publisher_to_the_next() {
         });
         drop((publisher, consumer, channel));
         assert_nothing_left(&name);
+    }
+}
+
+// ---- Dead asleep, or just woken ----
+
+#[test]
+fn a_sleeper_that_is_killed_takes_neither_message_nor_seat_with_it() {
+    if let Some((_, args)) = role() {
+        return live(&args);
+    }
+    for victim in [Side::Publisher, Side::Consumer] {
+        for (step, wait) in [
+            ("sleep:armed", Wait::Park),
+            ("sleep:armed", Wait::Adaptive),
+            ("sleep:woken", Wait::Park),
+            ("sleep:woken", Wait::Adaptive),
+        ] {
+            let _watchdog = Watchdog::new(format!("{victim:?} {step} {wait:?}"), PATIENCE);
+            let name = unique("sleep");
+            let channel = options(LONG, wait).create(&name).unwrap();
+            let mut publisher = (victim == Side::Consumer).then(|| channel.publisher().unwrap());
+            let mut consumer = (victim == Side::Publisher).then(|| channel.consumer().unwrap());
+            let plan = Plan::Die { step: step.to_owned(), nth: 1 }.to_word();
+            let (side, wait) = (format!("{victim:?}"), format!("{wait:?}"));
+            let args = [&name, &plan, &side, &wait, "8", "1000"];
+            let mut peer = Peer::start(this_test!(), "victim", &args.map(|word| word as &str));
+            peer.expect("ready");
+            peer.tell("go");
+            // Nothing comes to it before it sleeps, and says so where it is to be woken.
+            let mut number = 0;
+            while let Some(word) = peer.heard() {
+                if word != "armed" {
+                    continue;
+                }
+                let done = match (&mut publisher, &mut consumer) {
+                    (Some(publisher), _) => publisher.publish(&body(number, 8)),
+                    (_, Some(consumer)) => take_one(consumer, false, |_| ()).map(drop),
+                    _ => unreachable!(),
+                };
+                match done {
+                    Ok(()) => number += 1,
+                    Err(Error::PeerDied { .. }) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert!(outlive(peer).was_killed, "{step}");
+            let mut publisher = publisher.unwrap_or_else(|| channel.publisher().unwrap());
+            let mut consumer = consumer.unwrap_or_else(|| channel.consumer().unwrap());
+            exchange_fresh(&mut publisher, &mut consumer);
+            drop((publisher, consumer, channel));
+            assert_nothing_left(&name);
+        }
     }
 }

@@ -68,6 +68,9 @@ pub fn follow(plan: &str) {
         });
         match &plan {
             Plan::Die { step, nth } if step == here && *nth == count => raise(libc::SIGKILL),
+            Plan::Die { step, .. } if step == "sleep:woken" && here == "sleep:armed" => {
+                say("armed"); // Somebody may want to know when to wake it.
+            }
             Plan::Stop { step } if step == here && count == 1 => raise(libc::SIGSTOP),
             _ => {}
         }
