@@ -290,11 +290,11 @@ fn signals_disturb_nobody_who_waits() {
     let mut dice = Dice::new(7);
     let common = pattern(1, 3 * CAPACITY + 1);
     for publisher_waits in WAITS {
-        for (consumer_waits, _) in WAITS.iter().enumerate() {
+        for (number, consumer_waits) in WAITS.into_iter().enumerate() {
             let name = unique("signals");
             let channel = SMALL.wait(publisher_waits).create(&name).unwrap();
             let mut publisher = channel.publisher().unwrap();
-            let words = consumer_waits.to_string();
+            let words = number.to_string();
             let mut peer = Peer::start(this_test!(), "answer", &[&name, &words]);
             let storm = Storm::begin();
             let before = SIGNALS.load(Relaxed);
@@ -312,8 +312,7 @@ fn signals_disturb_nobody_who_waits() {
             let signals = SIGNALS.load(Relaxed) - before;
             drop(storm);
             println!(
-                "{publisher_waits:?} to {:?}: {signals} signals at the publisher",
-                WAITS[consumer_waits],
+                "{publisher_waits:?} to {consumer_waits:?}: {signals} signals at the publisher",
             );
             assert!(signals > 10);
             drop((publisher, channel));

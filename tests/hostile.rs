@@ -253,7 +253,9 @@ fn every_byte_of_the_header_may_turn_into_anything_while_both_ends_work() {
     let (mut tally, mut number) = (Tally::new(), 0);
     colleague.check(&mut publisher, 1);
     let saved = intruder.save();
-    for at in offsets() {
+    // A name, and seats where nobody sits, are read at the door alone: the next test has them all.
+    let at_the_door = |at: usize| (80..280).contains(&at) || (SEATS + 4 * SEAT..TURN).contains(&at);
+    for at in offsets().filter(|at| !at_the_door(*at) || at % 61 == 0) {
         // What both sides go by is tried with every way of waiting.
         let is_hot = (TURN..TURN + 16).contains(&at) || (NOTES..NOTES + 256).contains(&at);
         for wait in if is_hot { &WAITS[..] } else { &WAITS[2..] } {
@@ -263,7 +265,7 @@ fn every_byte_of_the_header_may_turn_into_anything_while_both_ends_work() {
             let before = intruder.byte(at).load(Relaxed);
             for value in values(before, &mut dice) {
                 number += 1;
-                let limit = Duration::from_millis(10);
+                let limit = Duration::from_millis(6);
                 let is_first = number % 2 == 0;
                 if is_first {
                     intruder.byte(at).store(value, Relaxed);
@@ -420,11 +422,11 @@ fn a_storm_of_wrong_bytes_ends_every_operation_in_time() {
     }
     let _watchdog = Watchdog::new("storm", Duration::from_secs(180));
     let seed = seed();
-    for (number, wait) in WAITS.into_iter().enumerate() {
-        let words = [number.to_string(), (seed + number as u64).to_string()];
+    for (wait, policy) in WAITS.iter().enumerate() {
+        let words = [wait.to_string(), (seed + wait as u64).to_string()];
         let mut peer = Peer::start(this_test!(), "storm", &[&words[0], &words[1]]);
         let said = peer.heard().expect("the process under the storm lives");
-        println!("{wait:?}: {said}");
+        println!("{policy:?}: {said}");
         peer.succeed();
     }
 }

@@ -79,6 +79,10 @@ fn waiting_is_free(test: &str, end: &str) {
             assert_nothing_left(&name);
         }
         println!("{end} under {wait:?}, {WAITING:?}: {figures:?}, plain sleeps {control:?}");
+        if cfg!(antiphon_darwin_rules) {
+            println!("NOT RUN {test}: what plays Darwin takes processor time of its own");
+            continue;
+        }
         assert!(*figures.last().unwrap() < allowed, "{figures:?}, plain sleeps {control:?}");
     }
 }
