@@ -507,6 +507,53 @@ fn peak_memory_kib() -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
+#[test]
+fn a_length_or_a_turn_that_cannot_be_is_corrupt_and_said_so() {
+    let _watchdog = Watchdog::new("corrupt", support::PATIENCE);
+    let name = unique("corrupt");
+    let channel = SMALL.create(&name).unwrap();
+    let mut publisher = channel.publisher().unwrap();
+    let mut consumer = channel.consumer().unwrap();
+    let intruder = Intruder::new(&name);
+    let whole = [1, CALL]
+        .map(|content| [CAPACITY as u64 + 1, 1 << 46, u64::MAX].map(|length| (content, length)));
+    let long = [STREAM, CALL_STREAM]
+        .map(|content| [0, CAPACITY as u64, (1 << 46) + 1].map(|length| (content, length)));
+    // Contents that stand in the publisher's turn only, and some that are none.
+    let strange = [0, DRAINED, AGAIN, REPLY_STREAM, 15, 255].map(|content| (content, 5));
+    let cases = [whole.concat(), long.concat(), strange.to_vec()].concat();
+    for (number, (content, length)) in cases.into_iter().enumerate() {
+        intruder.word(LENGTH).store(length, Relaxed);
+        intruder.word(TURN).store(intruder.turn(1, content, 0), Release);
+        let got = consumer.try_consume().map(drop);
+        let Err(Error::Corrupt { name: named, .. }) = &got else {
+            panic!("{got:?} of content {content}, length {length}");
+        };
+        assert_eq!(*named, name);
+        works(&mut publisher, &mut consumer, number as u64);
+    }
+    let replies = [
+        (11, CAPACITY as u64 + 1),
+        (11, u64::MAX),
+        (REPLY_STREAM, 5),
+        (REPLY_STREAM, (1 << 46) + 1),
+        (REPLY_MORE, 70_000),
+        (DRAINED, 5),
+        (0, 5),
+        (1, 5),
+        (255, 5),
+    ];
+    for (content, length) in replies {
+        let answer = move |_| (content, 0);
+        against(&name, 1, length, answer, |pulse| {
+            let limit = Duration::from_secs(10);
+            let got = pulse.during("call", || publisher.call_timeout(b"?", limit));
+            assert!(matches!(got, Err(Error::Corrupt { .. })), "{got:?} of {content}, {length}");
+        });
+        works(&mut publisher, &mut consumer, length);
+    }
+}
+
 /// Runs `work` while somebody in the place of `side`'s end passes every turn back at once, with
 /// what `answer` makes of the word that it got. Returns how many turns that were.
 fn against(
