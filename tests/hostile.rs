@@ -550,7 +550,7 @@ fn a_length_or_a_turn_that_cannot_be_is_corrupt_and_said_so() {
             let got = pulse.during("call", || publisher.call_timeout(b"?", limit));
             assert!(matches!(got, Err(Error::Corrupt { .. })), "{got:?} of {content}, {length}");
         });
-        works(&mut publisher, &mut consumer, length);
+        works(&mut publisher, &mut consumer, length % 1000);
     }
 }
 
