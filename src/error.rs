@@ -4,6 +4,17 @@ use std::fmt;
 use std::io;
 
 /// What became of the message when an operation failed after it may have been handed over.
+///
+/// ```
+/// use antiphon::{Channel, Delivered};
+/// use std::time::Duration;
+///
+/// # let name = format!("doc-delivered-{}", std::process::id());
+/// let mut publisher = Channel::create(&name)?.publisher()?;
+/// let error = publisher.call_timeout(b"anyone?", Duration::from_millis(1)).unwrap_err();
+/// assert_eq!(error.delivered(), Some(Delivered::No)); // Withdrawn: nobody will ever see it.
+/// # Ok::<(), antiphon::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Delivered {
@@ -17,6 +28,16 @@ pub enum Delivered {
 ///
 /// A peer's death and a peer's leaving are each reported once; the same call made again then waits
 /// for the next peer on the same name.
+///
+/// ```
+/// use antiphon::{Channel, Error};
+///
+/// let missing = Channel::open("nobody-made-this").unwrap_err();
+/// assert!(matches!(missing, Error::NotFound { .. }));
+/// assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+/// assert!(missing.to_string().contains("create it first"));
+/// let missing: std::io::Error = missing.into(); // For programs that speak io::Error.
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

@@ -165,6 +165,18 @@ impl Memory {
 ///
 /// Another process can write them at any time, so there is no safe way to a `&[u8]`: what was
 /// checked could change before it is used. Copy out what has to be relied on.
+///
+/// ```
+/// # let name = format!("doc-view-{}", std::process::id());
+/// # let channel = antiphon::Channel::create(&name)?;
+/// # let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
+/// publisher.publish(b"head and body")?;
+/// let message = consumer.consume()?;
+/// let mut head = [0; 4];
+/// assert_eq!(message.view().copy_to(0, &mut head), 4);
+/// assert_eq!(&head, b"head");
+/// # Ok::<(), antiphon::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     memory: &'a Memory,

@@ -16,6 +16,21 @@ use std::time::Duration;
 /// It is read from the front by [`io::Read`], piece by piece through [`view`](Self::view), or at
 /// once by [`to_vec`](Self::to_vec). One that is longer than the capacity comes in rounds: the
 /// publisher fills in the next when this one has been read.
+///
+/// ```
+/// # let name = format!("doc-message-{}", std::process::id());
+/// # let channel = antiphon::Channel::create(&name)?;
+/// # let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
+/// publisher.publish(b"length: 9")?;
+/// let message = consumer.consume()?;
+/// let mut last = [0];
+/// message.view().copy_to(message.len() - 1, &mut last);
+/// assert_eq!(&last, b"9");
+/// drop(message); // Consumed: its place is the publisher's again.
+/// assert!(publisher.try_publish(b"the next")?);
+/// # antiphon::Channel::unlink(&name)?;
+/// # Ok::<(), antiphon::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Message<'c> {
     consumer: &'c mut Consumer,

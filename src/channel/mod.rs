@@ -81,6 +81,17 @@ use std::sync::Arc;
 
 /// An open channel, from which its ends are taken. The ends own their share: the handle may be
 /// dropped before them.
+///
+/// ```
+/// use antiphon::Channel;
+///
+/// let name = format!("doc-handle-{}", std::process::id());
+/// let mut publisher = Channel::create(&name)?.publisher()?;
+/// let mut consumer = Channel::open(&name)?.consumer()?;
+/// publisher.publish(b"in another process, as a rule")?;
+/// assert_eq!(consumer.consume()?.len(), 29);
+/// # Ok::<(), antiphon::Error>(())
+/// ```
 pub struct Channel {
     shared: Arc<Shared>,
     wait: Wait,

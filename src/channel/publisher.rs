@@ -20,6 +20,17 @@ use std::time::Duration;
 /// [`Error::PeerDied`], once; the one after that waits for the next consumer. A message that
 /// `publish` acknowledged stays in the region for that one, marked if the dead one had taken it.
 ///
+/// ```
+/// # let name = format!("doc-publisher-{}", std::process::id());
+/// # let channel = antiphon::Channel::create(&name)?;
+/// let mut publisher = channel.publisher()?;
+/// publisher.publish(b"a frame")?;
+/// // The first still stands there: nobody has consumed it.
+/// assert!(!publisher.try_publish(b"the next")?);
+/// # antiphon::Channel::unlink(&name)?;
+/// # Ok::<(), antiphon::Error>(())
+/// ```
+///
 /// ```compile_fail
 /// // An end is not Sync: two threads cannot publish at once.
 /// fn share<T: Sync>() {}
