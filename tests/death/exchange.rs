@@ -746,3 +746,35 @@ fn a_sleeper_that_is_killed_takes_neither_message_nor_seat_with_it() {
         }
     }
 }
+
+// ---- Unfinished, and nobody's any more ----
+
+#[test]
+fn the_next_publisher_withdraws_what_the_dead_one_had_not_finished() {
+    if let Some((_, args)) = role() {
+        return live(&args);
+    }
+    // The first round of a long message; a call, after a message that is consumed.
+    for (len, step, nth) in [(LONG.len, "send:round-passed", 1), (8, "send:passed", 2)] {
+        let _watchdog = Watchdog::new(format!("unfinished {len}"), PATIENCE);
+        let name = unique("undone");
+        let channel = options(LONG, Wait::Park).create(&name).unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        let plan = Plan::Die { step: step.to_owned(), nth }.to_word();
+        let args = [&name, &plan, "Publisher", "Park", &len.to_string(), "2"];
+        let mut victim = Peer::start(this_test!(), "victim", &args.map(|word| word as &str));
+        victim.expect("ready");
+        victim.tell("go");
+        if nth == 2 {
+            assert_eq!(take_one(&mut consumer, false, |_| ()).unwrap(), 0);
+        }
+        assert!(outlive(victim).was_killed);
+        let mut publisher = channel.publisher().unwrap();
+        let nothing = consumer.try_consume();
+        assert!(matches!(nothing, Ok(None)), "{nothing:?}");
+        drop(nothing);
+        exchange_fresh(&mut publisher, &mut consumer);
+        drop((publisher, consumer, channel));
+        assert_nothing_left(&name);
+    }
+}
