@@ -167,7 +167,8 @@ impl Watchdog {
                 std::thread::sleep(Duration::from_millis(20));
             }
             if !seen.load(Ordering::Relaxed) {
-                eprintln!("hangs: {what}");
+                // Not by `eprintln`, which libtest keeps, and loses when the process aborts.
+                let _ = writeln!(std::io::stderr(), "hangs: {what}");
                 std::process::abort();
             }
         });
