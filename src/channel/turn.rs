@@ -56,8 +56,10 @@
 //! **No lost wake-up.** A sleeper arms by compare-and-swap from a value that is not its turn.
 //! Every change of one word is totally ordered with every other, so the other side's `pass` comes
 //! either before the arming, which then fails and looks again, or after it, and then the exchange
-//! returns the bit and its caller posts. A sleeper that gives up takes its bit back by the same
-//! kind of operation, with the same two outcomes ([`crate::bell`] counts the tokens).
+//! returns the bit and its caller posts. That order is the word's own, and needs no barrier; and
+//! every change of the word is a read-modify-write, so the relaxed ones in between do not cut off
+//! what `pass` released. A sleeper that gives up takes its bit back by the same kind of operation,
+//! with the same two outcomes ([`crate::bell`] counts the tokens).
 //!
 //! **No message twice unmarked.** Taking a message puts its step into the consumer's note before a
 //! byte of it is given to anyone. A consumer that dies, or panics, before it passes the turn leaves
@@ -77,7 +79,7 @@
 //!
 //! `model.rs` runs this file, as it is shipped, through loom's interleavings.
 
-use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 
 const SIDE: u64 = 1;
@@ -328,7 +330,9 @@ impl<C: Cell> Turn<'_, C> {
         // EDGE pass (release): publishes the payload and the lengths.
         // EDGE arm (acquire): takes the sleeper's bit with it, so that one token is due.
         // EDGE abandon (acquire): shows whether the other side still waits for this.
-        Word(self.word.swap(mine.passed(content, marks).0, AcqRel))
+        // Not Acquire: of the other side's doings only those bits are wanted, an exchange always
+        // has the newest value, and who has passed touches nothing until a `look` acquires it.
+        Word(self.word.swap(mine.passed(content, marks).0, Release))
     }
 
     /// Says that `side` is about to sleep, unless the turn is its own.
@@ -336,8 +340,9 @@ impl<C: Cell> Turn<'_, C> {
         // Relaxed: the value is only what to compare with; the turn is looked at again later.
         let mut seen = Word(self.word.load(Relaxed));
         while seen.side() != side {
-            // EDGE arm (release): nothing but the bit itself travels, and that is in the word.
-            match self.word.compare_exchange(seen.0, seen.0 | side.sleeps(), AcqRel, Relaxed) {
+            // EDGE arm (release): the bit itself. Relaxed: nothing travels with it, a sleeper owns no
+            // bytes; the word's own total order decides between this and `pass`.
+            match self.word.compare_exchange(seen.0, seen.0 | side.sleeps(), Relaxed, Relaxed) {
                 Ok(_) => return true,
                 Err(changed) => seen = Word(changed),
             }
@@ -375,14 +380,15 @@ impl<C: Cell> Turn<'_, C> {
 
     /// `side`, which waits, gives up what it waits for.
     pub(crate) fn abandon(&self, side: Side) -> Abandoning {
+        // Relaxed: as in `arm`.
         let mut seen = Word(self.word.load(Relaxed));
         loop {
             if seen.side() == side {
                 // EDGE pass (acquire): by this second look, since a relaxed one acquires nothing.
                 return Abandoning::Came(Word(self.word.load(Acquire)));
             }
-            // EDGE abandon (release): by the fence.
-            match self.word.compare_exchange(seen.0, seen.0 | ABANDONED, AcqRel, Relaxed) {
+            // EDGE abandon (release): by the fence; Relaxed therefore, as no bytes travel with it.
+            match self.word.compare_exchange(seen.0, seen.0 | ABANDONED, Relaxed, Relaxed) {
                 Ok(_) => break,
                 Err(changed) => seen = Word(changed),
             }
@@ -391,7 +397,7 @@ impl<C: Cell> Turn<'_, C> {
         C::fence(SeqCst);
         // What comes after the first round is asked for by who has taken that.
         let is_later_round = matches!(seen.content(), Some(Content::More | Content::Continue));
-        // EDGE note (acquire): by the fence.
+        // EDGE note (acquire): by the fence. Relaxed: a note is a number, no bytes hang on it.
         let was_taken = self.taken.load(Relaxed) == seen.step();
         let was_taken = was_taken || seen.is_redelivered() || is_later_round;
         if was_taken { Abandoning::Unknown } else { Abandoning::Withdrawn }
