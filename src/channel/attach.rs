@@ -18,6 +18,10 @@
 //! The region's name goes last, since the door hangs on it: as long as it stands, nobody can make
 //! new semaphores of the same name that the remover would then take away.
 //!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `made` | `build`: the magic | `standing`: the magic | everything that the maker filled in |
+//!
 //! Whoever is attached keeps a seat, so that its channel is never taken for a left-over one.
 
 use super::layout::{self, Identity as Record, MAGIC, MAKING};
@@ -323,8 +327,8 @@ fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u
 /// last one stopped.
 fn remove_names(name: &Name, anchor: &Anchor, memory: Option<&Memory>) -> Result<(), Error> {
     if let Some(memory) = memory {
-        // Release, though nothing hangs on it: whoever reads it holds the door.
-        memory.header().identity.removed.store(1, Release);
+        // Relaxed: whoever reads it holds the door.
+        memory.header().identity.removed.store(1, Relaxed);
         step!("unlink:marked");
     }
     let bell = |bell: CString| Semaphore::unlink(&bell).map_err(|e| system(name, "sem_unlink", e));

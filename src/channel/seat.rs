@@ -19,6 +19,10 @@
 //! process's namespace and that pid with that start time is no more. A record whose lock stands on
 //! another anchor (Darwin's registry file was removed in between) is judged by the pid alone.
 //!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `seat` | `Seats::take`, `Seats::leave`: the word | `Seats::look_once`: the word | the record of that generation |
+//!
 //! Everything in a record is a peer's word: a false one makes its writer look dead or alive, and
 //! nothing else.
 
@@ -169,6 +173,7 @@ impl<'a> Seats<'a> {
                 }
             }
         };
+        // EDGE seat (acquire): what was read above was read before the word is looked at again.
         fence(Acquire);
         // Relaxed: after the fence, so that the record was read before.
         Ok((sitter, seat.word.load(Relaxed) == word))
