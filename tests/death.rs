@@ -1,5 +1,5 @@
 //! Death: either side killed at every labelled step, by itself, with SIGKILL; and the odd ways in
-//! which a process can be gone or seem to be. What the survivor promises is in DESIGN, rule 4.
+//! which a process can be gone or seem to be. What the survivor is promised is in docs/recovery.md.
 //!
 //! `death/victim.rs` how a process comes to die at a step. `death/body.rs` messages that tell their
 //! number. `death/exchange.rs` killed while messages go to and fro. `death/door.rs` killed or

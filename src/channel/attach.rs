@@ -335,7 +335,8 @@ fn remove_names(name: &Name, anchor: &Anchor, memory: Option<&Memory>) -> Result
     let first = bell(name.publisher_bell());
     if let (Err(_), Some(memory)) = (&first, memory) {
         // Someone who may write the region but not remove it: nothing is gone, and nothing is to go.
-        memory.header().identity.removed.store(0, Release);
+        // Relaxed: as above.
+        memory.header().identity.removed.store(0, Relaxed);
     }
     first?;
     step!("unlink:bell-gone");

@@ -6,7 +6,7 @@ use super::layout::INLINE_BYTES;
 use super::memory::Place;
 use super::message::Message;
 use super::options::MAX_MESSAGE_BYTES;
-use super::turn::{Content, Side, Taking, Word};
+use super::turn::{Content, Side, Word};
 use crate::bell::{Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
@@ -203,7 +203,7 @@ impl Consumer {
                 content
             }
             Some(content @ (Content::Call | Content::Stream | Content::CallStream)) => {
-                if let Taking::Withdrawn = turn.take(word) {
+                if !turn.take(word) {
                     self.end.pass(word, Content::Nothing);
                     return Ok(false);
                 }

@@ -4,7 +4,7 @@
 //! every range is checked against what this process mapped, never against a number that a peer can
 //! write; and no reference to payload bytes is ever made, only copies in and out.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", a floor's memory module.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::layout::{HEADER_BYTES, Header, INLINE_BYTES, Identity};
 use super::turn::Turn;

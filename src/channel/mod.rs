@@ -104,7 +104,7 @@ impl Channel {
     /// [`Error::InUse`] where a living process has it; [`Error::NoSpace`], with nothing left behind;
     /// [`Error::BadName`], [`Error::BadOption`], [`Error::NotAChannel`], [`Error::NotPermitted`].
     pub fn create(name: &str) -> Result<Self, Error> {
-        Self::create_with(name, ChannelOptions::new())
+        ChannelOptions::new().create(name)
     }
 
     /// Opens a channel that is there, and takes over what the dead left in it.
@@ -113,7 +113,7 @@ impl Channel {
     /// [`Error::NotFound`]; [`Error::Incompatible`] and [`Error::NameCollision`] where it is not
     /// the one that was meant; [`Error::NotAChannel`], [`Error::NotPermitted`], [`Error::BadName`].
     pub fn open(name: &str) -> Result<Self, Error> {
-        Self::open_with(name, ChannelOptions::new())
+        ChannelOptions::new().open(name)
     }
 
     /// Opens the channel if it is there, makes it if not.
@@ -121,7 +121,7 @@ impl Channel {
     /// # Errors
     /// As [`create`](Self::create) and [`open`](Self::open), but for `InUse` and `NotFound`.
     pub fn open_or_create(name: &str) -> Result<Self, Error> {
-        Self::open_or_create_with(name, ChannelOptions::new())
+        ChannelOptions::new().open_or_create(name)
     }
 
     /// Removes a channel's name. Those who are attached keep the channel and are not disturbed;
@@ -133,19 +133,11 @@ impl Channel {
         Shared::unlink(&Name::new(name)?)
     }
 
-    pub(crate) fn create_with(name: &str, options: ChannelOptions) -> Result<Self, Error> {
-        Self::attach(name, Intent::Create, options)
-    }
-
-    pub(crate) fn open_with(name: &str, options: ChannelOptions) -> Result<Self, Error> {
-        Self::attach(name, Intent::Open, options)
-    }
-
-    pub(crate) fn open_or_create_with(name: &str, options: ChannelOptions) -> Result<Self, Error> {
-        Self::attach(name, Intent::OpenOrCreate, options)
-    }
-
-    fn attach(name: &str, intent: Intent, options: ChannelOptions) -> Result<Self, Error> {
+    pub(crate) fn attach(
+        name: &str,
+        intent: Intent,
+        options: ChannelOptions,
+    ) -> Result<Self, Error> {
         let shared = Shared::attach(Name::new(name)?, intent, options)?;
         Ok(Channel { shared: Arc::new(shared), wait: options.wait })
     }

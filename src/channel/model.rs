@@ -22,7 +22,7 @@
 //! prove nothing. Where the interleavings are too many, the preemptions of a running thread are
 //! bounded, which is said at the model; loom's authors found two to three enough for most bugs.
 
-use super::turn::{self, Abandoning, Content, Side, Taking, Turn, Word};
+use super::turn::{Abandoning, Content, Side, Turn, Word};
 use crate::bell::{Awaited, Ring, sleep};
 use loom::cell::Cell;
 use loom::sync::atomic::{AtomicU64, fence};
@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-impl turn::Cell for AtomicU64 {
+impl crate::sys::cell::Cell for AtomicU64 {
     fn load(&self, order: Ordering) -> u64 {
         self.load(order)
     }
@@ -452,7 +452,7 @@ impl End {
                     break (word, Content::Message);
                 }
                 content @ (Content::Call | Content::Stream) => {
-                    if self.turn().take(word) == Taking::Taken {
+                    if self.turn().take(word) {
                         break (word, content);
                     }
                     self.pass(word, Content::Nothing);

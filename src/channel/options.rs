@@ -1,6 +1,7 @@
 //! What a channel can be asked to be.
 
 use super::Channel;
+use super::attach::Intent;
 use super::layout::HEADER_BYTES;
 use crate::bell::Wait;
 use crate::error::Error;
@@ -64,7 +65,7 @@ impl ChannelOptions {
     /// # Errors
     /// As there.
     pub fn create(self, name: &str) -> Result<Channel, Error> {
-        Channel::create_with(name, self)
+        Channel::attach(name, Intent::Create, self)
     }
 
     /// [`Channel::open`] with these options.
@@ -72,7 +73,7 @@ impl ChannelOptions {
     /// # Errors
     /// As there.
     pub fn open(self, name: &str) -> Result<Channel, Error> {
-        Channel::open_with(name, self)
+        Channel::attach(name, Intent::Open, self)
     }
 
     /// [`Channel::open_or_create`] with these options.
@@ -80,7 +81,7 @@ impl ChannelOptions {
     /// # Errors
     /// As there.
     pub fn open_or_create(self, name: &str) -> Result<Channel, Error> {
-        Channel::open_or_create_with(name, self)
+        Channel::attach(name, Intent::OpenOrCreate, self)
     }
 
     /// The whole region's length, if the options can be met.

@@ -79,8 +79,8 @@
 //!
 //! `model.rs` runs this file, as it is shipped, through loom's interleavings.
 
-use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
+use crate::sys::cell::Cell;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 const SIDE: u64 = 1;
 const REDELIVERED: u64 = 1 << 3;
@@ -206,83 +206,6 @@ impl Word {
     }
 }
 
-/// A 64-bit atomic: the standard library's, or the model's.
-pub(crate) trait Cell {
-    fn load(&self, order: Ordering) -> u64;
-    fn store(&self, value: u64, order: Ordering);
-    fn swap(&self, value: u64, order: Ordering) -> u64;
-    fn compare_exchange(
-        &self,
-        current: u64,
-        new: u64,
-        order: Ordering,
-        failed: Ordering,
-    ) -> Result<u64, u64>;
-    fn fetch_or(&self, bits: u64, order: Ordering) -> u64;
-    fn fetch_and(&self, bits: u64, order: Ordering) -> u64;
-    /// `fence(order)`, of the same kind as the atomic.
-    fn fence(order: Ordering);
-    /// `store(value, Relaxed)`, then `fence(SeqCst)`.
-    #[inline]
-    fn store_and_fence(&self, value: u64) {
-        self.store(value, Relaxed);
-        Self::fence(SeqCst);
-    }
-}
-
-impl Cell for AtomicU64 {
-    #[inline]
-    fn load(&self, order: Ordering) -> u64 {
-        self.load(order)
-    }
-    #[inline]
-    fn store(&self, value: u64, order: Ordering) {
-        self.store(value, order);
-    }
-    #[inline]
-    fn swap(&self, value: u64, order: Ordering) -> u64 {
-        self.swap(value, order)
-    }
-    #[inline]
-    fn compare_exchange(
-        &self,
-        current: u64,
-        new: u64,
-        order: Ordering,
-        failed: Ordering,
-    ) -> Result<u64, u64> {
-        self.compare_exchange(current, new, order, failed)
-    }
-    #[inline]
-    fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
-        self.fetch_or(bits, order)
-    }
-    #[inline]
-    fn fetch_and(&self, bits: u64, order: Ordering) -> u64 {
-        self.fetch_and(bits, order)
-    }
-    #[inline]
-    fn fence(order: Ordering) {
-        fence(order);
-    }
-    /// On x86 an exchange is a full fence, and 7 ns cheaper than a store and a fence. The compiler
-    /// keeps later loads behind it, since it acquires.
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    #[inline]
-    fn store_and_fence(&self, value: u64) {
-        self.swap(value, SeqCst);
-    }
-}
-
-/// How taking a message ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taking {
-    /// It is this consumer's.
-    Taken,
-    /// Who sent it gave up before.
-    Withdrawn,
-}
-
 /// How giving up ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Abandoning {
@@ -362,14 +285,14 @@ impl<C: Cell> Turn<'_, C> {
         self.taken.store(seen.step(), Relaxed);
     }
 
-    /// The consumer takes a call, or the first round of a long message: `seen` is its turn.
-    pub(crate) fn take(&self, seen: Word) -> Taking {
+    /// The consumer takes a call, or the first round of a long message: `seen` is its turn. False
+    /// where who sent it gave it up before.
+    pub(crate) fn take(&self, seen: Word) -> bool {
         // EDGE note (release): by the fence. Relaxed: the message's bytes do not hang on it.
         // Partner: the fence in `abandon`. Store, then load, on both sides.
-        self.taken.store_and_fence(seen.step());
+        self.taken.store_and_fence(seen.step(), SeqCst);
         // EDGE abandon (acquire): by the fence. Relaxed: `look` has acquired the bytes already.
-        let now = Word(self.word.load(Relaxed));
-        if now.is_abandoned() { Taking::Withdrawn } else { Taking::Taken }
+        !Word(self.word.load(Relaxed)).is_abandoned()
     }
 
     /// Says that the consumer will overwrite the message with its reply.

@@ -6,7 +6,7 @@
 //! is an unknown function in another language, which reads bytes and writes bytes. What comes out
 //! of shared memory is then an ordinary copy, which nobody else can change while it is checked.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use libc::{c_void, size_t};
 use std::hint::black_box;

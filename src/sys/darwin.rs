@@ -3,7 +3,7 @@
 //! `cfg(antiphon_darwin_rules)` builds this file on Linux, where a preloaded library makes Linux
 //! refuse what Darwin refuses and provides the few calls that Linux lacks (`ci/darwin-rules`).
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::process::Started;
 use super::semaphore::{Semaphore, Waited};

@@ -1,6 +1,6 @@
 //! Linux: the region carries its own locks; semaphores wait by the monotonic clock.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::process::Started;
 use super::semaphore::{Semaphore, Waited};

@@ -10,7 +10,7 @@
 //!
 //! Bytes beyond the end of the file can be locked as well as any other.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

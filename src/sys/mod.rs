@@ -25,6 +25,7 @@
 //! A third system has to provide the same list, and shared memory with `shm_open`, named
 //! semaphores and descriptor locks as above.
 
+pub(crate) mod cell;
 pub(crate) mod copy;
 pub(crate) mod lock;
 pub(crate) mod process;

@@ -1,6 +1,6 @@
 //! Who a process is, whether it still lives, and whether this one was forked.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::platform;
 use std::sync::Once;

@@ -1,6 +1,6 @@
 //! Mapped shared-memory objects.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::{if_there, io_error, retry};
 use nix::fcntl::OFlag;

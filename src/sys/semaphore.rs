@@ -4,7 +4,7 @@
 //! alone, so two things are kept: it is never reused (made anew with each region), and it is
 //! opened and removed under the door of the region that it belongs to.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::{if_there, platform};
 use std::ffi::CStr;

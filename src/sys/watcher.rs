@@ -12,7 +12,7 @@
 //! A forked child has the parent's state without the parent's thread, perhaps with its lock held:
 //! so the state belongs to a number of forks, and a child starts with a fresh one.
 
-#![allow(unsafe_code)] // One of the homes of unsafe: DESIGN "Rules", sys.
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::process;
 use super::semaphore::{Semaphore, Waited};
