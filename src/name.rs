@@ -56,14 +56,9 @@ impl Name {
         self.system_name("")
     }
 
-    /// The operating system's name of the publisher's semaphore.
-    pub(crate) fn publisher_bell(&self) -> CString {
-        self.system_name("+p")
-    }
-
-    /// The operating system's name of the consumer's semaphore.
-    pub(crate) fn consumer_bell(&self) -> CString {
-        self.system_name("+c")
+    /// The operating system's names of the two semaphores, the publisher's and the consumer's.
+    pub(crate) fn bells(&self) -> [CString; 2] {
+        [self.system_name("+p"), self.system_name("+c")]
     }
 
     fn system_name(&self, suffix: &str) -> CString {
@@ -88,6 +83,12 @@ impl Name {
     }
 }
 
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
@@ -109,8 +110,9 @@ mod tests {
             let bare = name.trim_start_matches('/');
             let name = Name::new(name).unwrap();
             assert_eq!(name.region().to_str().unwrap(), format!("/{bare}"));
-            assert_eq!(name.publisher_bell().to_str().unwrap(), format!("/{bare}+p"));
-            assert_eq!(name.consumer_bell().to_str().unwrap(), format!("/{bare}+c"));
+            let [publisher, consumer] = name.bells();
+            assert_eq!(publisher.to_str().unwrap(), format!("/{bare}+p"));
+            assert_eq!(consumer.to_str().unwrap(), format!("/{bare}+c"));
         }
     }
 
@@ -118,7 +120,8 @@ mod tests {
     fn every_system_name_is_at_most_thirty_bytes() {
         for len in 1..=MAX_BYTES {
             let name = Name::new(&"n".repeat(len)).unwrap();
-            for system in [name.region(), name.publisher_bell(), name.consumer_bell()] {
+            let [publisher, consumer] = name.bells();
+            for system in [name.region(), publisher, consumer] {
                 assert!(system.as_bytes().len() <= 30, "{system:?}");
             }
         }

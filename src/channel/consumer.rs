@@ -2,7 +2,6 @@
 
 use super::attach::Shared;
 use super::end::{Deadline, End, Partner, Stop};
-use super::layout::INLINE_BYTES;
 use super::memory::Place;
 use super::message::Message;
 use super::options::MAX_MESSAGE_BYTES;
@@ -259,8 +258,7 @@ impl Consumer {
     #[inline]
     pub(super) fn round(&self) -> (Place, usize) {
         let len = (self.current.len - self.current.behind).min(self.end.memory().capacity());
-        let place = if self.current.len <= INLINE_BYTES { Place::Inline } else { Place::Payload };
-        (place, len)
+        (Place::of(self.current.len), len)
     }
 
     /// With one `deadline` for all of it, or the message's own limit for each round.
@@ -387,13 +385,13 @@ impl Consumer {
         memory.header().turn.length.store(bytes.len() as u64, Relaxed);
         let capacity = memory.capacity();
         if bytes.len() <= capacity {
-            if bytes.len() <= INLINE_BYTES {
+            if Place::of(bytes.len()) == Place::Inline {
                 memory.write_inline(bytes);
             } else {
                 let (front, back) = bytes.split_at(bytes.len() / 2);
-                memory.write(Place::Payload, 0, front);
+                memory.write(0, front);
                 step!("reply:half-written");
-                memory.write(Place::Payload, front.len(), back);
+                memory.write(front.len(), back);
             }
             step!("reply:written");
             self.let_go();
@@ -405,7 +403,7 @@ impl Consumer {
         let mut content = Content::ReplyStream;
         let mut rounds = bytes.chunks(capacity).peekable();
         while let Some(round) = rounds.next() {
-            self.end.memory().write(Place::Payload, 0, round);
+            self.end.memory().write(0, round);
             self.let_go();
             let before = self.end.pass(word, content);
             step!("reply:round-passed");

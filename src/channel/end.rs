@@ -1,14 +1,14 @@
 //! What publisher and consumer have in common: a seat, a bell, and waiting for the turn.
 
-use super::attach::{Shared, look_at_peer};
+use super::attach::Shared;
 use super::memory::{Memory, Place};
-use super::seat::{Care, SeatNumber, Sitter, Taken};
 use super::turn::{Abandoning, Content, Side, Turn, Word};
 use crate::bell::{Awaited, SPIN_LOOK, TICK, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
 use crate::sys;
 use crate::sys::process::ExitWatch;
+use crate::sys::seat::{Care, Sitter, Taken};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl End {
         // Who went before one came is no news, unless it left something to be consumed.
         let waits = side == Side::Consumer && end.turn().look(side).is_ok();
         if !waits {
-            end.watch.reported = match look_at_peer(&end.shared, side, Care::LockAndPid)? {
+            end.watch.reported = match end.shared.look_at_peer(side, Care::LockAndPid)? {
                 Sitter::Dead { generation, .. } | Sitter::Left { generation } => generation,
                 Sitter::Nobody | Sitter::Alive { .. } => 0,
             };
@@ -100,13 +100,13 @@ impl End {
     }
 
     #[inline]
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.shared.memory
+    pub(crate) fn memory(&self) -> Memory<'_> {
+        self.shared.memory()
     }
 
     #[inline]
     pub(crate) fn turn(&self) -> Turn<'_, AtomicU64> {
-        self.shared.memory.turn()
+        self.shared.memory().turn()
     }
 
     pub(crate) fn name(&self) -> String {
@@ -160,7 +160,7 @@ impl End {
     fn wait_longer(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
         let (shared, side) = (&*self.shared, self.side);
         let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline, partner };
-        self.waiter.wait(shared.bell(side), &mut awaited, || shares_cpu(shared, side))
+        self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
     }
 
     /// One look without waiting: the turn, or news of the peer, or neither.
@@ -176,7 +176,7 @@ impl End {
 
     /// Whoever sits opposite now.
     pub(crate) fn partner(&self) -> Result<Partner, Error> {
-        Ok(match look_at_peer(&self.shared, self.side, Care::Lock)? {
+        Ok(match self.shared.look_at_peer(self.side, Care::Lock)? {
             Sitter::Alive { generation, pid } | Sitter::Dead { generation, pid } => {
                 Partner { generation, pid }
             }
@@ -289,19 +289,19 @@ impl Watch {
     /// By the lock, and once a tick by the process as well: a child may keep the lock of the dead.
     fn look_at_peer(&mut self, shared: &Shared, side: Side, now: Instant) -> Result<Sitter, Error> {
         if now.duration_since(self.looked_at_pid) < TICK {
-            return look_at_peer(shared, side, Care::Lock);
+            return shared.look_at_peer(side, Care::Lock);
         }
         self.looked_at_pid = now;
-        let sitter = look_at_peer(shared, side, Care::Lock)?;
+        let sitter = shared.look_at_peer(side, Care::Lock)?;
         let Sitter::Alive { generation, pid } = sitter else { return Ok(sitter) };
         match &self.exit {
             Some((watched, exit)) if *watched == generation => {
                 Ok(if exit.is_gone() { Sitter::Dead { generation, pid } } else { sitter })
             }
             _ => {
-                let who = shared.seats().identity(SeatNumber::of(side.other()));
+                let who = shared.who(side.other() as usize);
                 self.exit = ExitWatch::new(who).map(|exit| (generation, exit));
-                look_at_peer(shared, side, Care::LockAndPid)
+                shared.look_at_peer(side, Care::LockAndPid)
             }
         }
     }
@@ -312,7 +312,7 @@ impl Drop for End {
         if self.shared.is_forked() {
             return;
         }
-        self.shared.seats().leave(self.seat);
+        self.shared.stand_up(self.seat);
         // So that the other one sees it at once, and not a tick later.
         if let Err(word) = self.turn().look(self.side.other()) {
             self.shared.ring_if_asleep(word, self.side);
@@ -344,15 +344,15 @@ impl Awaited for TurnOf<'_> {
 
     #[inline]
     fn look(&mut self) -> Option<Word> {
-        self.shared.memory.turn().look(self.side).ok()
+        self.shared.memory().turn().look(self.side).ok()
     }
 
     fn arm(&mut self) -> bool {
-        self.shared.memory.turn().arm(self.side)
+        self.shared.memory().turn().arm(self.side)
     }
 
     fn disarm(&mut self) -> bool {
-        self.shared.memory.turn().disarm(self.side)
+        self.shared.memory().turn().disarm(self.side)
     }
 
     fn inspect(&mut self) -> Option<Stop> {
@@ -372,7 +372,7 @@ impl Awaited for TurnOf<'_> {
 /// Leaves word of the processor that this end runs on, and says whether the other was last seen on
 /// the same one. Either may have moved since; a wrong answer costs time and nothing else.
 fn shares_cpu(shared: &Shared, side: Side) -> bool {
-    let header = shared.memory.header();
+    let header = shared.memory().header();
     let (mine, theirs) = match side {
         Side::Publisher => (&header.publisher_notes.cpu, &header.consumer_notes.cpu),
         Side::Consumer => (&header.consumer_notes.cpu, &header.publisher_notes.cpu),

@@ -1,4 +1,5 @@
-//! Every byte that two processes share, as `docs/layout.md` tells it to peers in other languages.
+//! Every byte that two processes share, behind `sys/layout.rs`'s; `docs/layout.md` tells it to peers
+//! in other languages.
 //!
 //! A change here is a new [`VERSION`], stands in the CHANGELOG, and goes alone.
 //!
@@ -6,85 +7,23 @@
 //! loaded once, and the copy is what gets checked and used. What one end writes often lies on a
 //! line of its own, 128 bytes apart from the next, because processors fetch lines in pairs.
 
-use crate::name;
+use crate::sys::layout::Head;
 use crate::sys::region::GRANULE;
 use static_assertions::const_assert_eq;
 use std::mem::offset_of;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The last store of a region's maker: "antiphon" as the bytes lie on a little-endian machine, so
 /// that a region from a machine of the other order is no region at all.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"antiphon");
-/// The first store of a region's maker: what a killed maker leaves is known as ours by it.
-pub(crate) const MAKING: u64 = u64::from_le_bytes(*b"antiph..");
 /// The layout's version.
 pub(crate) const VERSION: u32 = 1;
 /// Everything before the payload.
 pub(crate) const HEADER_BYTES: usize = GRANULE;
-/// The publisher's seat, the consumer's, and those of handles that have taken neither yet.
-pub(crate) const SEATS: usize = 32;
 /// What lies inline, behind the word and the length.
 pub(crate) const INLINE_WORDS: usize = 14;
 /// The longest message or reply that lies inline.
 pub(crate) const INLINE_BYTES: usize = INLINE_WORDS * 8;
-
-/// What the region is. Written by its maker before the magic; read once, on open.
-#[repr(C)]
-pub(crate) struct Identity {
-    pub(crate) magic: AtomicU64,
-    pub(crate) version: AtomicU32,
-    /// `size_of::<usize>()`: a 32-bit libc and a 64-bit one keep semaphores differently.
-    pub(crate) word_bytes: AtomicU32,
-    /// `sys::LIBC_FLAVOUR`
-    pub(crate) libc_flavour: AtomicU32,
-    /// None yet: private and persistent channels will have one each.
-    pub(crate) flags: AtomicU32,
-    pub(crate) capacity: AtomicU64,
-    /// A number for this region among all that ever had the name.
-    pub(crate) nonce: AtomicU64,
-    pub(crate) maker_pid: AtomicU32,
-    /// Not 0: somebody has begun to remove the names. Under the door.
-    pub(crate) removed: AtomicU32,
-    pub(crate) maker_start: AtomicU64,
-    pub(crate) maker_namespace: AtomicU64,
-    pub(crate) created_unix_ms: AtomicU64,
-    pub(crate) name_bytes: AtomicU32,
-    _reserved: AtomicU32,
-    pub(crate) name: [AtomicU8; name::MAX_BYTES],
-    _spare: [u8; 4096 - 280],
-}
-
-impl Identity {
-    /// The user's name, as far as the length field and the array agree.
-    pub(crate) fn full_name(&self) -> Vec<u8> {
-        // Relaxed: acquired with the magic.
-        let len = self.name_bytes.load(Relaxed) as usize;
-        self.name.iter().take(len).map(|byte| byte.load(Relaxed)).collect()
-    }
-
-    pub(crate) fn set_full_name(&self, name: &[u8]) {
-        // Relaxed: released with the magic.
-        for (byte, from) in self.name.iter().zip(name) {
-            byte.store(*from, Relaxed);
-        }
-        self.name_bytes.store(name.len() as u32, Relaxed);
-    }
-}
-
-/// Who sits there. Written under the door by whoever takes the seat; read by anyone.
-#[repr(C)]
-pub(crate) struct Seat {
-    /// `generation << 32 | state`, the last store of taking a seat. See `seat.rs`.
-    pub(crate) word: AtomicU64,
-    pub(crate) start: AtomicU64,
-    pub(crate) namespace: AtomicU64,
-    /// Which anchor carries the lock.
-    pub(crate) anchor: AtomicU64,
-    pub(crate) since_unix_ms: AtomicU64,
-    pub(crate) pid: AtomicU32,
-    _spare: [u8; 20],
-}
 
 /// The line that goes to and fro, and its second half.
 #[repr(C, align(128))]
@@ -120,9 +59,7 @@ struct Reserved([u8; 128]);
 /// The first 64 KiB of a region. The payload follows.
 #[repr(C, align(4096))]
 pub(crate) struct Header {
-    pub(crate) identity: Identity,
-    pub(crate) seats: [Seat; SEATS],
-    _seats_spare: [u8; 4096 - SEATS * 64],
+    _head: Head,
     pub(crate) turn: TurnLine,
     _guard: Reserved,
     pub(crate) publisher_notes: Notes,
@@ -137,28 +74,6 @@ pub(crate) struct Header {
     _spare: [u8; HEADER_BYTES - 8192 - 9 * 128],
 }
 
-const_assert_eq!(size_of::<Identity>(), 4096);
-const_assert_eq!(offset_of!(Identity, version), 8);
-const_assert_eq!(offset_of!(Identity, word_bytes), 12);
-const_assert_eq!(offset_of!(Identity, libc_flavour), 16);
-const_assert_eq!(offset_of!(Identity, flags), 20);
-const_assert_eq!(offset_of!(Identity, capacity), 24);
-const_assert_eq!(offset_of!(Identity, nonce), 32);
-const_assert_eq!(offset_of!(Identity, maker_pid), 40);
-const_assert_eq!(offset_of!(Identity, removed), 44);
-const_assert_eq!(offset_of!(Identity, maker_start), 48);
-const_assert_eq!(offset_of!(Identity, maker_namespace), 56);
-const_assert_eq!(offset_of!(Identity, created_unix_ms), 64);
-const_assert_eq!(offset_of!(Identity, name_bytes), 72);
-const_assert_eq!(offset_of!(Identity, name), 80);
-
-const_assert_eq!(size_of::<Seat>(), 64);
-const_assert_eq!(offset_of!(Seat, start), 8);
-const_assert_eq!(offset_of!(Seat, namespace), 16);
-const_assert_eq!(offset_of!(Seat, anchor), 24);
-const_assert_eq!(offset_of!(Seat, since_unix_ms), 32);
-const_assert_eq!(offset_of!(Seat, pid), 40);
-
 const_assert_eq!(size_of::<TurnLine>(), 128);
 const_assert_eq!(offset_of!(TurnLine, length), 8);
 const_assert_eq!(offset_of!(TurnLine, inline), 16);
@@ -168,7 +83,6 @@ const_assert_eq!(offset_of!(Notes, replying), 8);
 const_assert_eq!(offset_of!(Notes, cpu), 64);
 
 const_assert_eq!(size_of::<Header>(), HEADER_BYTES);
-const_assert_eq!(offset_of!(Header, seats), 4096);
 const_assert_eq!(offset_of!(Header, turn), 8192);
 const_assert_eq!(offset_of!(Header, publisher_notes), 8192 + 256);
 const_assert_eq!(offset_of!(Header, consumer_notes), 8192 + 384);

@@ -2,8 +2,9 @@
 
 use super::consumer::Consumer;
 use super::end::Deadline;
-use super::memory::{Place, View};
+use super::memory::Place;
 use crate::error::Error;
+use crate::sys::view::View;
 use std::io;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ impl<'c> Message<'c> {
             (Place::Payload, 0)
         };
         let read = self.consumer.current.read.min(len);
-        View::new(self.consumer.end.memory(), place, read, len - read)
+        self.consumer.end.memory().view(place, read, len - read)
     }
 
     /// Lets go of this round and waits for the next. False where this is the last.

@@ -50,33 +50,36 @@
 //! # Its files, in reading order
 //!
 //! `turn.rs` whose turn it is: the states, the edges, the proof; `model.rs` beside it.
-//! `layout.rs` every shared byte. `memory.rs` the region by address, views. `seat.rs` who is
-//! attached and lives. `attach.rs` the door: create, open, reclaim, remove. `end.rs` waiting for
-//! the turn. `publisher.rs`, `consumer.rs` the two ends, `message.rs` what the consumer hands out. `options.rs` what can be chosen.
+//! `layout.rs` every shared byte. `memory.rs` the region, and where messages stand. `attach.rs`
+//! what its regions are; creating, opening and removing them is `sys/door.rs`. `end.rs` waiting for
+//! the turn. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs` and `message.rs`.
+//! `options.rs` what can be chosen.
 
 mod attach;
 mod consumer;
 mod end;
 mod layout;
+mod loan;
 mod memory;
 mod message;
 #[cfg(all(test, loom))]
 mod model;
 mod options;
 mod publisher;
-mod seat;
 mod turn;
 
+pub use crate::sys::view::View;
 pub use consumer::Consumer;
-pub use memory::View;
+pub use loan::Loan;
 pub use message::Message;
 pub use options::{ChannelOptions, MAX_MESSAGE_BYTES};
-pub use publisher::{Loan, Publisher};
+pub use publisher::Publisher;
 
 use crate::bell::Wait;
 use crate::error::Error;
 use crate::name::Name;
-use attach::{Intent, Shared};
+use crate::sys::door::Intent;
+use attach::Shared;
 use std::sync::Arc;
 
 /// An open channel, from which its ends are taken. The ends own their share: the handle may be
@@ -165,7 +168,7 @@ impl Channel {
 
     /// The payload's bytes: a message up to this long is one piece.
     pub fn capacity(&self) -> usize {
-        self.shared.memory.capacity()
+        self.shared.memory().capacity()
     }
 }
 

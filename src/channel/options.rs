@@ -1,10 +1,10 @@
 //! What a channel can be asked to be.
 
 use super::Channel;
-use super::attach::Intent;
 use super::layout::HEADER_BYTES;
 use crate::bell::Wait;
 use crate::error::Error;
+use crate::sys::door::Intent;
 use crate::sys::region::GRANULE;
 
 /// The longest message or reply: 64 TiB, which no memory holds and every sum of lengths does.

@@ -1,14 +1,17 @@
-//! The publisher: publishing, loans and calls.
+//! The publisher: publishing and calls.
 
 use super::attach::Shared;
 use super::end::{Deadline, End, Stop};
-use super::memory::{Gather, Place, ViewMut};
+use super::layout::INLINE_BYTES;
+use super::loan::Loan;
+use super::memory::Place;
 use super::options::MAX_MESSAGE_BYTES;
 use super::turn::{Content, Side, Word};
 use crate::bell::{Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
-use std::io::{self, IoSlice};
+use crate::sys::view::Gather;
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -38,7 +41,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct Publisher {
-    end: End,
+    pub(super) end: End,
 }
 
 impl Publisher {
@@ -259,11 +262,11 @@ impl Publisher {
     fn send_whole(&self, mine: Word, gather: &Gather<'_>, len: usize, asked: Asked) {
         let memory = self.end.memory();
         let mut rest = *gather;
-        if len <= memory.room(Place::Inline) {
+        if Place::of(len) == Place::Inline {
             if let [only] = gather.pieces() {
                 memory.write_inline(only);
             } else {
-                let mut short = [0; super::layout::INLINE_BYTES];
+                let mut short = [0; INLINE_BYTES];
                 rest.take(len, |offset, piece| {
                     short[offset..offset + piece.len()].copy_from_slice(piece);
                 });
@@ -271,7 +274,7 @@ impl Publisher {
             }
         } else {
             rest.take(len, |offset, piece| {
-                memory.write(Place::Payload, offset, piece);
+                memory.write(offset, piece);
                 step!("send:half-written");
             });
         }
@@ -279,7 +282,7 @@ impl Publisher {
     }
 
     #[inline]
-    fn pass_message(&self, mine: Word, len: usize, asked: Asked) {
+    pub(super) fn pass_message(&self, mine: Word, len: usize, asked: Asked) {
         // Relaxed: published by `pass`.
         self.end.memory().header().turn.length.store(len as u64, Relaxed);
         step!("send:written");
@@ -306,7 +309,7 @@ impl Publisher {
             loop {
                 let memory = self.end.memory();
                 let now = left.min(memory.capacity());
-                rest.take(now, |offset, piece| memory.write(Place::Payload, offset, piece));
+                rest.take(now, |offset, piece| memory.write(offset, piece));
                 step!("send:round-filled");
                 let is_first = left == len;
                 left -= now;
@@ -344,7 +347,7 @@ impl Publisher {
     /// Waits for what the consumer makes of a message, and gives the message up if it has to.
     /// `all_sent`: the consumer could have the whole of it.
     #[inline]
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         deadline: Deadline,
         call: &'static str,
@@ -386,7 +389,7 @@ impl Publisher {
 
     /// Reads the reply that came with `word`.
     #[inline]
-    fn read_reply(
+    pub(super) fn read_reply(
         &mut self,
         word: Word,
         reply: &mut Vec<u8>,
@@ -401,7 +404,7 @@ impl Publisher {
         match word.content() {
             Some(Content::Reply) if fits => {
                 let len = len as usize;
-                if len <= memory.room(Place::Inline) {
+                if Place::of(len) == Place::Inline {
                     reply.resize(len, 0);
                     memory.read_inline(reply);
                 } else {
@@ -459,7 +462,7 @@ impl Publisher {
 
 /// Whether a message asks for a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     NoReply,
     Reply,
 }
@@ -477,148 +480,5 @@ impl Asked {
             Asked::NoReply => Content::Stream,
             Asked::Reply => Content::CallStream,
         }
-    }
-}
-
-/// Space in the region, lent to the publisher to write a message in place.
-///
-/// Dropping it publishes nothing. It is written from the front by [`io::Write`], or anywhere by
-/// [`copy_from`](Self::copy_from).
-///
-/// ```
-/// # use antiphon::Channel;
-/// # let name = format!("doc-loan-{}", std::process::id());
-/// let channel = Channel::create(&name)?;
-/// let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
-/// let mut loan = publisher.loan(5)?;
-/// loan.copy_from(0, b"hello");
-/// loan.publish()?;
-/// assert_eq!(consumer.consume()?.to_vec()?, b"hello");
-/// # Ok::<(), antiphon::Error>(())
-/// ```
-///
-/// ```compile_fail
-/// # let channel = antiphon::Channel::create("x").unwrap();
-/// # let mut publisher = channel.publisher().unwrap();
-/// let loan = publisher.loan(5).unwrap();
-/// publisher.publish(b"while the loan is out").unwrap();
-/// drop(loan);
-/// ```
-#[derive(Debug)]
-#[must_use = "a loan that is dropped publishes nothing"]
-pub struct Loan<'p> {
-    publisher: &'p mut Publisher,
-    mine: Word,
-    len: usize,
-    /// Where the bytes stand: decided by the length that was asked for.
-    place: Place,
-    written: usize,
-}
-
-impl<'p> Loan<'p> {
-    fn new(publisher: &'p mut Publisher, mine: Word, len: usize) -> Self {
-        let inline = publisher.end.memory().room(Place::Inline);
-        let place = if len <= inline { Place::Inline } else { Place::Payload };
-        Loan { publisher, mine, len, place, written: 0 }
-    }
-
-    /// How many bytes will be published.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether that is none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Has only the first `len` bytes published.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-
-    /// Copies `from` behind `offset`, and returns how many bytes there was room for.
-    pub fn copy_from(&mut self, offset: usize, from: &[u8]) -> usize {
-        self.view().copy_from(offset, from)
-    }
-
-    /// The bytes in place.
-    ///
-    /// # Safety
-    /// Every process that can map this region keeps the protocol for as long as the slice lives.
-    #[allow(unsafe_code)] // Hands on the contract of the view's function of the same name.
-    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
-        let view = self.view();
-        // SAFETY: the caller's word, as above.
-        unsafe { view.into_mut_slice() }
-    }
-
-    /// Publishes what was written.
-    ///
-    /// # Errors
-    /// [`Error::Forked`] in a forked child.
-    pub fn publish(self) -> Result<(), Error> {
-        self.pass(Asked::NoReply)
-    }
-
-    /// Publishes it as a call and returns the reply, as [`Publisher::call`] does.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn call(self) -> Result<Vec<u8>, Error> {
-        self.call_until(Deadline::NEVER)
-    }
-
-    /// [`call`](Self::call) with a limit.
-    ///
-    /// # Errors
-    /// As [`Publisher::call_timeout`].
-    pub fn call_timeout(self, limit: Duration) -> Result<Vec<u8>, Error> {
-        self.call_until(Deadline::after(limit))
-    }
-
-    fn call_until(mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        self.prepare()?;
-        self.publisher.pass_message(self.mine, self.len, Asked::Reply);
-        let mut reply = Vec::new();
-        let word = self.publisher.answer(deadline, "call", true)?;
-        self.publisher.read_reply(word, &mut reply, deadline)?;
-        Ok(reply)
-    }
-
-    fn pass(mut self, asked: Asked) -> Result<(), Error> {
-        self.prepare()?;
-        self.publisher.pass_message(self.mine, self.len, asked);
-        Ok(())
-    }
-
-    /// The reader goes by the length: a loan that became short moves to where short ones stand.
-    fn prepare(&mut self) -> Result<(), Error> {
-        self.publisher.end.shared.check_fork()?;
-        let memory = self.publisher.end.memory();
-        if self.place == Place::Payload && self.len <= memory.room(Place::Inline) {
-            let mut short = [0; super::layout::INLINE_BYTES];
-            memory.read(Place::Payload, 0, &mut short[..self.len]);
-            memory.write_inline(&short[..self.len]);
-        }
-        Ok(())
-    }
-
-    fn view(&mut self) -> ViewMut<'_> {
-        ViewMut::new(self.publisher.end.memory(), self.place, self.len)
-    }
-}
-
-impl io::Write for Loan<'_> {
-    /// Writes behind what was written before; 0 when the loan is full.
-    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        let written = self.written;
-        let now = self.view().copy_from(written, from);
-        self.written += now;
-        Ok(now)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

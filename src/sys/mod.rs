@@ -27,10 +27,14 @@
 
 pub(crate) mod cell;
 pub(crate) mod copy;
+pub(crate) mod door;
+pub(crate) mod layout;
 pub(crate) mod lock;
 pub(crate) mod process;
 pub(crate) mod region;
+pub(crate) mod seat;
 pub(crate) mod semaphore;
+pub(crate) mod view;
 
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
 mod darwin;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What tells a process from every other one of this boot, those that reuse its pid included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct Who {
     pub(crate) pid: u32,
     /// When it started, in the platform's unit; 0 where the system would not say.
     pub(crate) start: u64,
@@ -27,7 +27,7 @@ pub(crate) enum Started {
     Unknown,
 }
 
-impl Identity {
+impl Who {
     /// This process.
     pub(crate) fn mine() -> Self {
         let pid = std::process::id();
@@ -35,7 +35,7 @@ impl Identity {
             Started::At(start) => start,
             Started::Gone | Started::Unknown => 0,
         };
-        Identity { pid, start, namespace: platform::pid_namespace() }
+        Who { pid, start, namespace: platform::pid_namespace() }
     }
 
     /// Whether the process is known to be gone. False proves nothing: the pid may belong to another
@@ -58,7 +58,7 @@ pub(crate) struct ExitWatch(platform::Exit);
 
 impl ExitWatch {
     /// Watches `who`. `None` where the system has no such watch, or will not say who that is.
-    pub(crate) fn new(who: Identity) -> Option<Self> {
+    pub(crate) fn new(who: Who) -> Option<Self> {
         if who.namespace == 0 || who.namespace != platform::pid_namespace() {
             return None;
         }

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
+use super::copy::{copy_in, copy_out};
+use super::layout::Head;
 use super::{if_there, io_error, retry};
 use nix::fcntl::OFlag;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
@@ -84,13 +86,60 @@ impl Mapping {
         Ok(Mapping { base: base.cast(), len })
     }
 
-    /// Where it starts; page-aligned. The bytes live as long as the mapping.
-    pub(crate) fn base(&self) -> NonNull<u8> {
-        self.base
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Where `len` bytes behind `offset` stand: mapped for as long as the mapping lives. The start
+    /// of the mapping is at a page.
+    #[inline]
+    pub(crate) fn at(&self, offset: usize, len: usize) -> *mut u8 {
+        assert!(len <= self.len && offset <= self.len - len);
+        // SAFETY: offset + len <= self.len, just checked, and so many bytes are mapped.
+        unsafe { self.base.as_ptr().add(offset) }
+    }
+
+    /// What every region begins with.
+    #[inline]
+    pub(crate) fn head(&self) -> &Head {
+        let head = self.at(0, size_of::<Head>()).cast::<Head>();
+        // SAFETY: that many mapped bytes, at a page; every field is an atomic or never touched, and
+        // any bytes are valid for those.
+        unsafe { &*head }
+    }
+
+    /// Whether nothing was ever written to the first page.
+    pub(crate) fn is_blank(&self) -> bool {
+        let mut page = [0; 4096];
+        self.read(0, &mut page);
+        page == [0; 4096]
+    }
+
+    /// Copies `from` behind `offset`.
+    #[inline]
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) {
+        let to = self.at(offset, from.len());
+        // SAFETY: `to` starts that many mapped bytes.
+        unsafe { copy_in(to, from) };
+    }
+
+    /// Copies to `to` from behind `offset`.
+    #[inline]
+    pub(crate) fn read(&self, offset: usize, to: &mut [u8]) {
+        let from = self.at(offset, to.len());
+        // SAFETY: `from` starts that many mapped bytes, and `to` is a slice of as many.
+        unsafe { copy_out(from, to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Appends `len` bytes from behind `offset` to memory that `to` has reserved.
+    pub(crate) fn append(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
+        assert!(len <= to.capacity() - to.len());
+        let from = self.at(offset, len);
+        let spare = to.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: `from` starts `len` mapped bytes, `spare` at least as many of the vector's own.
+        unsafe { copy_out(from, spare, len) };
+        // SAFETY: those bytes were just written, and are within the capacity.
+        unsafe { to.set_len(to.len() + len) };
     }
 }
 

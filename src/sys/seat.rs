@@ -27,12 +27,9 @@
 //! nothing else.
 
 use super::layout::{SEATS, Seat};
-use super::memory::Memory;
-use super::turn::Side;
+use super::lock;
+use super::process::Who;
 use crate::steps::step;
-use crate::sys;
-use crate::sys::lock;
-use crate::sys::process::Identity;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -52,27 +49,18 @@ const LEFT: u32 = 2;
 pub(crate) struct SeatNumber(usize);
 
 impl SeatNumber {
-    /// An end's seat.
-    pub(crate) fn of(side: Side) -> Self {
-        SeatNumber(side as usize)
+    /// The seat of one of the two ends.
+    pub(crate) const fn of_end(end: usize) -> Self {
+        SeatNumber(end & 1)
     }
 
-    /// The seats of those who have the channel open.
+    /// The seats of those who have the region open.
     pub(crate) fn handles() -> impl Iterator<Item = SeatNumber> {
         (2..SEATS).map(SeatNumber)
     }
 
     pub(crate) fn all() -> impl Iterator<Item = SeatNumber> {
         (0..SEATS).map(SeatNumber)
-    }
-
-    /// For errors.
-    pub(crate) fn name(self) -> &'static str {
-        match self.0 {
-            0 => "publisher",
-            1 => "consumer",
-            _ => "handle",
-        }
     }
 
     fn byte(self, generation: u32) -> u64 {
@@ -113,7 +101,7 @@ pub(crate) enum Care {
 /// The seats of one region, with the anchor that carries their locks.
 #[derive(Clone, Copy)]
 pub(crate) struct Seats<'a> {
-    pub(crate) memory: &'a Memory,
+    pub(crate) records: &'a [Seat; SEATS],
     /// The description that locks; never mapped.
     pub(crate) locks: BorrowedFd<'a>,
     /// A description that locks nothing, to look through.
@@ -123,15 +111,15 @@ pub(crate) struct Seats<'a> {
 
 impl<'a> Seats<'a> {
     fn seat(&self, number: SeatNumber) -> &'a Seat {
-        &self.memory.header().seats[number.0]
+        &self.records[number.0]
     }
 
     /// The record of a seat as it stands: a peer's word, and only whole where `look` has just
     /// found the same generation.
-    pub(crate) fn identity(&self, number: SeatNumber) -> Identity {
+    pub(crate) fn who(&self, number: SeatNumber) -> Who {
         let seat = self.seat(number);
         // Relaxed: a torn record is a wrong identity, which the system will not confirm.
-        Identity {
+        Who {
             pid: seat.pid.load(Relaxed),
             start: seat.start.load(Relaxed),
             namespace: seat.namespace.load(Relaxed),
@@ -157,7 +145,7 @@ impl<'a> Seats<'a> {
         let word = seat.word.load(Acquire);
         let (generation, state) = ((word >> 32) as u32, word as u32);
         // Acquired above, and checked against the word once more below.
-        let who = self.identity(number);
+        let who = self.who(number);
         let sitter = match state {
             EMPTY => Sitter::Nobody,
             LEFT => Sitter::Left { generation },
@@ -194,7 +182,7 @@ impl<'a> Seats<'a> {
     pub(crate) fn take(
         &self,
         number: SeatNumber,
-        me: Identity,
+        me: Who,
         repair: impl FnOnce(),
     ) -> io::Result<Result<Taken, u32>> {
         let before = match self.look(number, Care::LockAndPid)? {
@@ -218,7 +206,7 @@ impl<'a> Seats<'a> {
             seat.start.store(me.start, Relaxed);
             seat.namespace.store(me.namespace, Relaxed);
             seat.anchor.store(self.anchor, Relaxed);
-            seat.since_unix_ms.store(sys::unix_millis(), Relaxed);
+            seat.since_unix_ms.store(super::unix_millis(), Relaxed);
             // EDGE seat (release): the record before its word.
             seat.word.store(u64::from(generation) << 32 | u64::from(SEATED), Release);
             return Ok(Ok(Taken { number, generation }));

@@ -1,0 +1,152 @@
+//! A loan: space in the region, written in place.
+
+use super::end::Deadline;
+use super::layout::INLINE_BYTES;
+use super::memory::Place;
+use super::publisher::{Asked, Publisher};
+use super::turn::Word;
+use crate::error::Error;
+use crate::sys::view::ViewMut;
+use std::io;
+use std::time::Duration;
+
+/// Space in the region, lent to the publisher to write a message in place.
+///
+/// Dropping it publishes nothing. It is written from the front by [`io::Write`], or anywhere by
+/// [`copy_from`](Self::copy_from).
+///
+/// ```
+/// # use antiphon::Channel;
+/// # let name = format!("doc-loan-{}", std::process::id());
+/// let channel = Channel::create(&name)?;
+/// let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
+/// let mut loan = publisher.loan(5)?;
+/// loan.copy_from(0, b"hello");
+/// loan.publish()?;
+/// assert_eq!(consumer.consume()?.to_vec()?, b"hello");
+/// # Ok::<(), antiphon::Error>(())
+/// ```
+///
+/// ```compile_fail
+/// # let channel = antiphon::Channel::create("x").unwrap();
+/// # let mut publisher = channel.publisher().unwrap();
+/// let loan = publisher.loan(5).unwrap();
+/// publisher.publish(b"while the loan is out").unwrap();
+/// drop(loan);
+/// ```
+#[derive(Debug)]
+#[must_use = "a loan that is dropped publishes nothing"]
+pub struct Loan<'p> {
+    publisher: &'p mut Publisher,
+    mine: Word,
+    len: usize,
+    /// Where the bytes stand: decided by the length that was asked for.
+    place: Place,
+    written: usize,
+}
+
+impl<'p> Loan<'p> {
+    pub(super) fn new(publisher: &'p mut Publisher, mine: Word, len: usize) -> Self {
+        Loan { publisher, mine, len, place: Place::of(len), written: 0 }
+    }
+
+    /// How many bytes will be published.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether that is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Has only the first `len` bytes published.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Copies `from` behind `offset`, and returns how many bytes there was room for.
+    pub fn copy_from(&mut self, offset: usize, from: &[u8]) -> usize {
+        self.view().copy_from(offset, from)
+    }
+
+    /// The bytes in place.
+    ///
+    /// # Safety
+    /// Every process that can map this region keeps the protocol for as long as the slice lives.
+    #[allow(unsafe_code)] // Hands on the contract of the view's function of the same name.
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        let view = self.view();
+        // SAFETY: the caller's word, as above.
+        unsafe { view.into_mut_slice() }
+    }
+
+    /// Publishes what was written.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a forked child.
+    pub fn publish(self) -> Result<(), Error> {
+        self.pass(Asked::NoReply)
+    }
+
+    /// Publishes it as a call and returns the reply, as [`Publisher::call`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call(self) -> Result<Vec<u8>, Error> {
+        self.call_until(Deadline::NEVER)
+    }
+
+    /// [`call`](Self::call) with a limit.
+    ///
+    /// # Errors
+    /// As [`Publisher::call_timeout`].
+    pub fn call_timeout(self, limit: Duration) -> Result<Vec<u8>, Error> {
+        self.call_until(Deadline::after(limit))
+    }
+
+    fn call_until(mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
+        self.prepare()?;
+        self.publisher.pass_message(self.mine, self.len, Asked::Reply);
+        let mut reply = Vec::new();
+        let word = self.publisher.answer(deadline, "call", true)?;
+        self.publisher.read_reply(word, &mut reply, deadline)?;
+        Ok(reply)
+    }
+
+    fn pass(mut self, asked: Asked) -> Result<(), Error> {
+        self.prepare()?;
+        self.publisher.pass_message(self.mine, self.len, asked);
+        Ok(())
+    }
+
+    /// The reader goes by the length: a loan that became short moves to where short ones stand.
+    fn prepare(&mut self) -> Result<(), Error> {
+        self.publisher.end.shared.check_fork()?;
+        if self.place != Place::of(self.len) {
+            let mut short = [0; INLINE_BYTES];
+            let memory = self.publisher.end.memory();
+            memory.view(self.place, 0, self.len).copy_to(0, &mut short);
+            memory.write_inline(&short[..self.len]);
+        }
+        Ok(())
+    }
+
+    fn view(&mut self) -> ViewMut<'_> {
+        self.publisher.end.memory().view_mut(self.place, self.len)
+    }
+}
+
+impl io::Write for Loan<'_> {
+    /// Writes behind what was written before; 0 when the loan is full.
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        let written = self.written;
+        let now = self.view().copy_from(written, from);
+        self.written += now;
+        Ok(now)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

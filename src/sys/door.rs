@@ -1,0 +1,508 @@
+//! Creating, opening, reclaiming and removing: everything that happens at the door.
+//!
+//! The door is a lock on one byte of the name's anchor. Whoever gets it checks that the name still
+//! leads to this very anchor, else starts again: so for every name there is one door, and what is
+//! seen under it stays true until it is left. Under the door a name is in one of these states:
+//!
+//! | state | how it is known | what is done |
+//! |---|---|---|
+//! | nothing | no object, or one of no length | `create` builds |
+//! | half made | the first word is `MAKING`, or the first page is empty: its maker is dead, since a maker keeps the door | unlinked, start again |
+//! | half removed | complete, `removed` is set: its remover is dead likewise | removed to the end, start again |
+//! | alive | complete, a seat's holder lives | `open` attaches, `create` is refused |
+//! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds |
+//! | foreign | anything else | refused, and never touched |
+//!
+//! **Building**, in order: size, reserve, `MAKING`, fill in, semaphores made anew, a seat, the magic.
+//! **Removing**, in order: the mark `removed`, the semaphores, the region's name, the registry's.
+//! The region's name goes last, since the door hangs on it: as long as it stands, nobody can make
+//! new semaphores of the same name that the remover would then take away.
+//!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `made` | `build`: the magic | `standing`: the magic | everything that the maker filled in |
+//!
+//! Whoever is attached keeps a seat, so that its channel is never taken for a left-over one.
+
+use super::layout::MAKING;
+use super::process::{self, Who};
+use super::region::{self, GRANULE, Mapping};
+use super::seat::{Care, DOOR_BYTE, SeatNumber, Seats, Sitter, Taken};
+use super::semaphore::Semaphore;
+use super::{Anchor, lock};
+use crate::error::Error;
+use crate::name::Name;
+use crate::steps::step;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+/// How long to wait for the door. Creating takes longest: a third of a second for each GiB.
+const DOOR_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a leaving one waits: if it is not let in, the names stay for the next `create`.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the caller wants of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    Create,
+    Open,
+    OpenOrCreate,
+}
+
+/// What a floor's regions are.
+pub(crate) struct Kind {
+    /// The last store of a region's maker.
+    pub(crate) magic: u64,
+    pub(crate) layout_version: u32,
+    /// Bytes that are not payload.
+    pub(crate) overhead: usize,
+    /// Fills in what the floor needs; everything else is zero.
+    pub(crate) fill_in: fn(&Mapping),
+}
+
+/// One process's attachment to one region: a mapping, two semaphores, a seat.
+pub(crate) struct Attachment {
+    pub(crate) name: Name,
+    pub(crate) mapping: Mapping,
+    bells: [Semaphore; 2],
+    anchor: Anchor,
+    probe: OwnedFd,
+    anchor_id: u64,
+    me: Who,
+    forks: u32,
+    /// The seat of the attachment itself.
+    handle: Taken,
+}
+
+/// The door, open for as long as this lives.
+struct Door<'a>(&'a Anchor);
+
+impl<'a> Door<'a> {
+    fn enter(anchor: &'a Anchor, name: &Name, patience: Duration) -> Result<Self, Error> {
+        let until = Instant::now() + patience;
+        let mut pause = Duration::from_micros(20);
+        // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
+        while !lock::try_lock(anchor.as_fd(), DOOR_BYTE).map_err(|e| system(name, "fcntl", e))? {
+            if Instant::now() >= until {
+                return Err(Error::Stuck { name: name.to_string() });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+        Ok(Door(anchor))
+    }
+}
+
+impl Drop for Door<'_> {
+    fn drop(&mut self) {
+        // If the system will not unlock, the lock goes with the descriptor.
+        let _ = lock::unlock(self.0.as_fd(), DOOR_BYTE);
+    }
+}
+
+/// What stands under a name; see the table above.
+enum Standing {
+    Nothing,
+    HalfMade,
+    HalfRemoved,
+    Complete(Mapping),
+}
+
+fn system(name: &Name, call: &'static str, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => not_a_channel(name, "it is a symbolic link"),
+        // What shm_open says of a directory (glibc, the others), and of a socket. Names are checked,
+        // so that none of these can be about the name.
+        Some(libc::EINVAL | libc::EISDIR | libc::ENXIO) if call == "shm_open" => {
+            not_a_channel(name, "it is no shared memory but a directory or a socket")
+        }
+        _ => Error::system(name.as_str(), call, error),
+    }
+}
+
+fn not_a_channel(name: &Name, why: &'static str) -> Error {
+    Error::NotAChannel { name: name.to_string(), why }
+}
+
+fn not_found(name: &Name) -> Error {
+    Error::NotFound { name: name.to_string() }
+}
+
+impl Attachment {
+    /// Does what `intent` says with `name`. A region that is made has `total` bytes.
+    pub(crate) fn attach(
+        name: Name,
+        intent: Intent,
+        kind: &Kind,
+        total: usize,
+        mode: u32,
+    ) -> Result<Self, Error> {
+        let forks = process::count_forks();
+        let me = Who::mine();
+        let system_name = name.region();
+        loop {
+            let anchor = if intent == Intent::Open {
+                let found = Anchor::find(&system_name).map_err(|e| system(&name, "shm_open", e))?;
+                found.ok_or_else(|| not_found(&name))?
+            } else {
+                let made = Anchor::find_or_make(&system_name, mode);
+                made.map_err(|e| system(&name, "shm_open", e))?
+            };
+            step!("create:anchored");
+            step!("open:anchored");
+            let door = Door::enter(&anchor, &name, DOOR_PATIENCE)?;
+            step!("create:at-the-door");
+            step!("open:at-the-door");
+            let undo = |_: &Error| {
+                // The error is what matters; without descriptors, say, nothing is left behind either.
+                let _ = anchor.undo(&system_name);
+            };
+            let described = second_description(&anchor, &name).inspect_err(undo)?;
+            let Some((probe, anchor_id)) = described else {
+                continue; // Removed while we waited.
+            };
+            let entering =
+                Entering { name: &name, kind, anchor: &anchor, probe: &probe, anchor_id, me };
+            let (mapping, bells, handle) = match entering.standing().inspect_err(undo)? {
+                Standing::Complete(mapping) if intent == Intent::Create => {
+                    if let Some(pid) = entering.living_holder(&mapping)? {
+                        return Err(Error::InUse { name: name.to_string(), pid });
+                    }
+                    step!("reclaim:all-dead");
+                    remove_names(&name, &anchor, Some(&mapping))?;
+                    continue;
+                }
+                Standing::Complete(mapping) => entering.join(mapping, mode)?,
+                Standing::HalfRemoved | Standing::HalfMade => {
+                    remove_names(&name, &anchor, None)?;
+                    continue;
+                }
+                Standing::Nothing if intent == Intent::Open => {
+                    remove_names(&name, &anchor, None)?;
+                    return Err(not_found(&name));
+                }
+                Standing::Nothing => entering.build(total, mode).inspect_err(|_| {
+                    // Nothing is left behind; the first error is the one that matters.
+                    let _ = remove_names(&name, &anchor, None);
+                })?,
+            };
+            drop(door);
+            let attachment =
+                Attachment { name, mapping, bells, anchor, probe, anchor_id, me, forks, handle };
+            return Ok(attachment);
+        }
+    }
+
+    /// Removes a region's names, whoever is attached.
+    pub(crate) fn unlink(name: &Name, kind: &Kind) -> Result<(), Error> {
+        let system_name = name.region();
+        loop {
+            let found = Anchor::find(&system_name).map_err(|e| system(name, "shm_open", e))?;
+            let anchor = found.ok_or_else(|| not_found(name))?;
+            let _door = Door::enter(&anchor, name, DOOR_PATIENCE)?;
+            let Some((probe, anchor_id)) = second_description(&anchor, name)? else { continue };
+            let me = Who::mine();
+            let entering = Entering { name, kind, anchor: &anchor, probe: &probe, anchor_id, me };
+            return match entering.standing()? {
+                Standing::Complete(mapping) => remove_names(name, &anchor, Some(&mapping)),
+                Standing::HalfRemoved | Standing::HalfMade => remove_names(name, &anchor, None),
+                Standing::Nothing => {
+                    remove_names(name, &anchor, None)?;
+                    Err(not_found(name))
+                }
+            };
+        }
+    }
+
+    fn seats(&self) -> Seats<'_> {
+        Seats {
+            records: &self.mapping.head().seats,
+            locks: self.anchor.as_fd(),
+            probe: self.probe.as_fd(),
+            anchor: self.anchor_id,
+        }
+    }
+
+    /// Who sits at an end. What it says may have changed by the time one reads it.
+    pub(crate) fn look(&self, end: usize, care: Care) -> Result<Sitter, Error> {
+        let sitter = self.seats().look(SeatNumber::of_end(end), care);
+        sitter.map_err(|e| system(&self.name, "fcntl", e))
+    }
+
+    /// Who an end's record names: to be confirmed by the system.
+    pub(crate) fn who(&self, end: usize) -> Who {
+        self.seats().who(SeatNumber::of_end(end))
+    }
+
+    /// Takes an end's seat; `repair` mends what its last holder left. `seat` is its name in errors.
+    pub(crate) fn sit(
+        &self,
+        end: usize,
+        seat: &'static str,
+        repair: impl FnOnce(),
+    ) -> Result<Taken, Error> {
+        self.check_fork()?;
+        let _door = Door::enter(&self.anchor, &self.name, DOOR_PATIENCE)?;
+        step!("attach:at-the-door");
+        let taken = self.seats().take(SeatNumber::of_end(end), self.me, repair);
+        let taken = taken.map_err(|e| system(&self.name, "fcntl", e))?;
+        step!("attach:seated");
+        taken.map_err(|pid| Error::SeatTaken { name: self.name.to_string(), seat, pid })
+    }
+
+    /// Leaves an end's seat in order.
+    pub(crate) fn stand_up(&self, taken: Taken) {
+        self.seats().leave(taken);
+    }
+
+    pub(crate) fn bell(&self, end: usize) -> &Semaphore {
+        &self.bells[end & 1]
+    }
+
+    /// An attachment that was made before a fork is of no use in the child: parent and child would
+    /// sit in one seat.
+    #[inline]
+    pub(crate) fn check_fork(&self) -> Result<(), Error> {
+        if self.is_forked() { Err(self.forked()) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        process::forks() != self.forks
+    }
+
+    #[cold]
+    fn forked(&self) -> Error {
+        Error::Forked { name: self.name.to_string() }
+    }
+
+    /// Leaves in order. The last one that does removes the names, unless something there is to be
+    /// kept. Called once, when the attachment is dropped.
+    pub(crate) fn leave(&self, is_to_be_kept: impl FnOnce() -> bool) {
+        if self.is_forked() {
+            return; // The parent's seat and the parent's names.
+        }
+        let door = Door::enter(&self.anchor, &self.name, LEAVING_PATIENCE);
+        if door.is_ok() {
+            step!("detach:at-the-door");
+        }
+        // Left under the door, so that of two who leave at once one sees the other gone.
+        self.seats().leave(self.handle);
+        if door.is_err() {
+            return;
+        }
+        let is_last = matches!(self.seats().living_holder(), Ok(None));
+        let leads_here = self.anchor.leads_here(&self.name.region()).unwrap_or(false);
+        // Relaxed: under the door.
+        let half_removed = self.mapping.head().identity.removed.load(Relaxed) != 0;
+        if is_last && leads_here && (half_removed || !is_to_be_kept()) {
+            let _ = remove_names(&self.name, &self.anchor, Some(&self.mapping));
+        }
+    }
+}
+
+fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u64)>, Error> {
+    let probe = anchor.probe(&name.region()).map_err(|e| system(name, "shm_open", e))?;
+    let id = anchor.id().map_err(|e| system(name, "fstat", e))?;
+    Ok(probe.map(|probe| (probe, id)))
+}
+
+/// Takes all names of a region away, under the door. Repeated after a death, it goes on where the
+/// last one stopped.
+fn remove_names(name: &Name, anchor: &Anchor, region: Option<&Mapping>) -> Result<(), Error> {
+    if let Some(region) = region {
+        // Relaxed: whoever reads it holds the door, and that lock orders the two.
+        region.head().identity.removed.store(1, Relaxed);
+        step!("unlink:marked");
+    }
+    let bell = |bell: &CString| Semaphore::unlink(bell).map_err(|e| system(name, "sem_unlink", e));
+    let [first, second] = name.bells();
+    let removed = bell(&first);
+    if let (Err(_), Some(region)) = (&removed, region) {
+        // Someone who may write the region but not remove it: nothing is gone, and nothing is to go.
+        // Relaxed: as above.
+        region.head().identity.removed.store(0, Relaxed);
+    }
+    removed?;
+    step!("unlink:bell-gone");
+    bell(&second)?;
+    step!("unlink:bells-gone");
+    let system_name = name.region();
+    region::unlink(&system_name).map_err(|e| system(name, "shm_unlink", e))?;
+    step!("unlink:region-gone");
+    anchor.remove(&system_name).map_err(|e| system(name, "unlink", e))
+}
+
+/// Somebody at the door.
+struct Entering<'a> {
+    name: &'a Name,
+    kind: &'a Kind,
+    anchor: &'a Anchor,
+    probe: &'a OwnedFd,
+    anchor_id: u64,
+    me: Who,
+}
+
+impl Entering<'_> {
+    fn seats<'m>(&'m self, region: &'m Mapping) -> Seats<'m> {
+        let (locks, probe) = (self.anchor.as_fd(), self.probe.as_fd());
+        Seats { records: &region.head().seats, locks, probe, anchor: self.anchor_id }
+    }
+
+    fn living_holder(&self, region: &Mapping) -> Result<Option<u32>, Error> {
+        self.seats(region).living_holder().map_err(|e| system(self.name, "fcntl", e))
+    }
+
+    fn standing(&self) -> Result<Standing, Error> {
+        let name = self.name;
+        let object = region::open(&name.region()).map_err(|e| system(name, "shm_open", e))?;
+        let Some(object) = object else { return Ok(Standing::Nothing) };
+        let len = region::len(&object).map_err(|e| system(name, "fstat", e))?;
+        let len = match len {
+            None => return Err(not_a_channel(name, "it is no shared memory")),
+            // Another's would be another's for good, whatever was built in it, and whoever had it
+            // open before could look on.
+            Some(0) if !region::is_mine(&object).map_err(|e| system(name, "fstat", e))? => {
+                return Err(not_a_channel(name, "it is empty and belongs to another user"));
+            }
+            Some(0) => return Ok(Standing::Nothing),
+            Some(len) => usize::try_from(len).unwrap_or(0),
+        };
+        if len < 2 * GRANULE || len % GRANULE != 0 {
+            return Err(not_a_channel(name, "its length is none that a channel has"));
+        }
+        let mapping = Mapping::new(&object, len).map_err(|e| system(name, "mmap", e))?;
+        let identity = &mapping.head().identity;
+        // EDGE made (acquire): everything that the maker filled in.
+        match identity.magic.load(Acquire) {
+            magic if magic == self.kind.magic => {}
+            MAKING => return Ok(Standing::HalfMade),
+            0 if mapping.is_blank() => return Ok(Standing::HalfMade),
+            _ => return Err(not_a_channel(name, "it does not begin as a channel does")),
+        }
+        self.check(&mapping)?;
+        // Relaxed: under the door.
+        let is_removed = identity.removed.load(Relaxed) != 0;
+        Ok(if is_removed { Standing::HalfRemoved } else { Standing::Complete(mapping) })
+    }
+
+    /// Whether the region was made by something that works as this process does.
+    fn check(&self, region: &Mapping) -> Result<(), Error> {
+        // Relaxed throughout: acquired with the magic.
+        let record = &region.head().identity;
+        let capacity = region.len() - self.kind.overhead;
+        let same = |what, theirs: u64, ours: u64| {
+            let name = || self.name.to_string();
+            let differ = || Error::Incompatible { name: name(), what, theirs, ours };
+            if theirs == ours { Ok(()) } else { Err(differ()) }
+        };
+        same(
+            "layout version",
+            record.version.load(Relaxed).into(),
+            self.kind.layout_version.into(),
+        )?;
+        same("word size", record.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64)?;
+        same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::LIBC_FLAVOUR.into())?;
+        same("capacity", record.capacity.load(Relaxed), capacity as u64)?;
+        let theirs = record.full_name();
+        if theirs != self.name.as_str().as_bytes() {
+            let theirs = String::from_utf8_lossy(&theirs).into_owned();
+            return Err(Error::NameCollision { name: self.name.to_string(), theirs });
+        }
+        Ok(())
+    }
+
+    /// Attaches to what stands there, the living's or what the dead have left.
+    fn join(&self, region: Mapping, mode: u32) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
+        step!("open:mapped");
+        let open = |bell| Semaphore::open(bell).map_err(|e| system(self.name, "sem_open", e));
+        let [first, second] = self.name.bells();
+        let bells = match (open(&first)?, open(&second)?) {
+            (Some(first), Some(second)) => [first, second],
+            // A stranger removed them. The living still have theirs, which nobody else can reach.
+            _ if self.living_holder(&region)?.is_some() => {
+                return Err(not_a_channel(self.name, "its semaphores were removed by a stranger"));
+            }
+            _ => self.new_bells(mode)?,
+        };
+        step!("open:belled");
+        let handle = self.take_handle(&region)?;
+        step!("open:seated");
+        Ok((region, bells, handle))
+    }
+
+    /// Makes a region where there is nothing.
+    fn build(&self, total: usize, mode: u32) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
+        let name = self.name;
+        let object = Anchor::object(&name.region(), mode);
+        let object = object.map_err(|e| system(name, "shm_open", e))?;
+        let object = object.ok_or_else(|| not_found(name))?;
+        region::set_len(&object, total).map_err(|e| system(name, "ftruncate", e))?;
+        step!("create:sized");
+        let free = super::bytes_free(&object);
+        super::reserve(&object, total).map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull => {
+                Error::NoSpace { name: name.to_string(), need: total as u64, have: free }
+            }
+            _ => system(name, "fallocate", e),
+        })?;
+        step!("create:reserved");
+        let region = Mapping::new(&object, total).map_err(|e| system(name, "mmap", e))?;
+        self.fill_in(&region);
+        step!("create:filled");
+        let bells = self.new_bells(mode)?;
+        step!("create:belled");
+        let handle = self.take_handle(&region)?;
+        step!("create:seated");
+        // EDGE made (release): the last store; everything else is in place.
+        region.head().identity.magic.store(self.kind.magic, Release);
+        step!("create:complete");
+        Ok((region, bells, handle))
+    }
+
+    fn fill_in(&self, region: &Mapping) {
+        let identity = &region.head().identity;
+        // Relaxed throughout: released with the magic.
+        identity.magic.store(MAKING, Relaxed);
+        identity.version.store(self.kind.layout_version, Relaxed);
+        identity.word_bytes.store(size_of::<usize>() as u32, Relaxed);
+        identity.libc_flavour.store(super::LIBC_FLAVOUR, Relaxed);
+        identity.capacity.store((region.len() - self.kind.overhead) as u64, Relaxed);
+        identity.nonce.store(super::nonce(), Relaxed);
+        identity.maker_pid.store(self.me.pid, Relaxed);
+        identity.maker_start.store(self.me.start, Relaxed);
+        identity.maker_namespace.store(self.me.namespace, Relaxed);
+        identity.created_unix_ms.store(super::unix_millis(), Relaxed);
+        identity.set_full_name(self.name.as_str().as_bytes());
+        (self.kind.fill_in)(region);
+    }
+
+    fn new_bells(&self, mode: u32) -> Result<[Semaphore; 2], Error> {
+        let new = |bell| {
+            Semaphore::create_anew(bell, mode).map_err(|e| match e.kind() {
+                // A page: semaphores are files of a few bytes.
+                io::ErrorKind::StorageFull => {
+                    Error::NoSpace { name: self.name.to_string(), need: 4096, have: Some(0) }
+                }
+                _ => system(self.name, "sem_open", e),
+            })
+        };
+        let [first, second] = self.name.bells();
+        Ok([new(&first)?, new(&second)?])
+    }
+
+    fn take_handle(&self, region: &Mapping) -> Result<Taken, Error> {
+        let seats = self.seats(region);
+        let mut last_pid = 0;
+        for number in SeatNumber::handles() {
+            match seats.take(number, self.me, || ()).map_err(|e| system(self.name, "fcntl", e))? {
+                Ok(taken) => return Ok(taken),
+                Err(pid) => last_pid = pid,
+            }
+        }
+        Err(Error::SeatTaken { name: self.name.to_string(), seat: "handle", pid: last_pid })
+    }
+}

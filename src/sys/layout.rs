@@ -1,0 +1,105 @@
+//! What every region begins with: who made it, and who is attached.
+//!
+//! All fields are atomics, since another process may write any of them at any time: a value is
+//! loaded once, and the copy is what gets checked and used.
+
+use crate::name;
+use static_assertions::const_assert_eq;
+use std::mem::offset_of;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+
+/// The first store of a region's maker: what a killed maker leaves is known as ours by it.
+pub(crate) const MAKING: u64 = u64::from_le_bytes(*b"antiph..");
+/// Two for the ends, the others for handles that have taken neither yet.
+pub(crate) const SEATS: usize = 32;
+
+/// What the region is. Written by its maker before the magic; read once, on open.
+#[repr(C)]
+pub(crate) struct Identity {
+    pub(crate) magic: AtomicU64,
+    pub(crate) version: AtomicU32,
+    /// `size_of::<usize>()`: a 32-bit libc and a 64-bit one keep semaphores differently.
+    pub(crate) word_bytes: AtomicU32,
+    /// `sys::LIBC_FLAVOUR`
+    pub(crate) libc_flavour: AtomicU32,
+    /// None yet: private and persistent channels will have one each.
+    pub(crate) flags: AtomicU32,
+    pub(crate) capacity: AtomicU64,
+    /// A number for this region among all that ever had the name.
+    pub(crate) nonce: AtomicU64,
+    pub(crate) maker_pid: AtomicU32,
+    /// Not 0: somebody has begun to remove the names. Under the door.
+    pub(crate) removed: AtomicU32,
+    pub(crate) maker_start: AtomicU64,
+    pub(crate) maker_namespace: AtomicU64,
+    pub(crate) created_unix_ms: AtomicU64,
+    pub(crate) name_bytes: AtomicU32,
+    _reserved: AtomicU32,
+    pub(crate) name: [AtomicU8; name::MAX_BYTES],
+    _spare: [u8; 4096 - 280],
+}
+
+impl Identity {
+    /// The user's name, as far as the length field and the array agree.
+    pub(crate) fn full_name(&self) -> Vec<u8> {
+        // Relaxed: acquired with the magic.
+        let len = self.name_bytes.load(Relaxed) as usize;
+        self.name.iter().take(len).map(|byte| byte.load(Relaxed)).collect()
+    }
+
+    pub(crate) fn set_full_name(&self, name: &[u8]) {
+        // Relaxed: released with the magic.
+        for (byte, from) in self.name.iter().zip(name) {
+            byte.store(*from, Relaxed);
+        }
+        self.name_bytes.store(name.len() as u32, Relaxed);
+    }
+}
+
+/// Who sits there. Written under the door by whoever takes the seat; read by anyone.
+#[repr(C)]
+pub(crate) struct Seat {
+    /// `generation << 32 | state`, the last store of taking a seat. See `seat.rs`.
+    pub(crate) word: AtomicU64,
+    pub(crate) start: AtomicU64,
+    pub(crate) namespace: AtomicU64,
+    /// Which anchor carries the lock.
+    pub(crate) anchor: AtomicU64,
+    pub(crate) since_unix_ms: AtomicU64,
+    pub(crate) pid: AtomicU32,
+    _spare: [u8; 20],
+}
+
+/// The first 8 KiB of a region.
+#[repr(C)]
+pub(crate) struct Head {
+    pub(crate) identity: Identity,
+    pub(crate) seats: [Seat; SEATS],
+    _spare: [u8; 4096 - SEATS * 64],
+}
+
+const_assert_eq!(size_of::<Identity>(), 4096);
+const_assert_eq!(offset_of!(Identity, version), 8);
+const_assert_eq!(offset_of!(Identity, word_bytes), 12);
+const_assert_eq!(offset_of!(Identity, libc_flavour), 16);
+const_assert_eq!(offset_of!(Identity, flags), 20);
+const_assert_eq!(offset_of!(Identity, capacity), 24);
+const_assert_eq!(offset_of!(Identity, nonce), 32);
+const_assert_eq!(offset_of!(Identity, maker_pid), 40);
+const_assert_eq!(offset_of!(Identity, removed), 44);
+const_assert_eq!(offset_of!(Identity, maker_start), 48);
+const_assert_eq!(offset_of!(Identity, maker_namespace), 56);
+const_assert_eq!(offset_of!(Identity, created_unix_ms), 64);
+const_assert_eq!(offset_of!(Identity, name_bytes), 72);
+const_assert_eq!(offset_of!(Identity, name), 80);
+
+const_assert_eq!(size_of::<Seat>(), 64);
+const_assert_eq!(offset_of!(Seat, start), 8);
+const_assert_eq!(offset_of!(Seat, namespace), 16);
+const_assert_eq!(offset_of!(Seat, anchor), 24);
+const_assert_eq!(offset_of!(Seat, since_unix_ms), 32);
+const_assert_eq!(offset_of!(Seat, pid), 40);
+
+const_assert_eq!(size_of::<Head>(), 8192);
+const_assert_eq!(offset_of!(Head, seats), 4096);

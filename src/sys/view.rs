@@ -1,0 +1,182 @@
+//! Bytes in shared memory, for users; and private bytes in several pieces.
+
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
+
+use super::region::Mapping;
+use std::io::IoSlice;
+
+/// Bytes in shared memory that one may copy from.
+///
+/// Another process can write them at any time, so there is no safe way to a `&[u8]`: what was
+/// checked could change before it is used. Copy out what has to be relied on.
+///
+/// ```
+/// # let name = format!("doc-view-{}", std::process::id());
+/// # let channel = antiphon::Channel::create(&name)?;
+/// # let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
+/// publisher.publish(b"head and body")?;
+/// let message = consumer.consume()?;
+/// let mut head = [0; 4];
+/// assert_eq!(message.view().copy_to(0, &mut head), 4);
+/// assert_eq!(&head, b"head");
+/// # Ok::<(), antiphon::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    mapping: &'a Mapping,
+    offset: usize,
+    len: usize,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(mapping: &'a Mapping, offset: usize, len: usize) -> Self {
+        assert!(len <= mapping.len() && offset <= mapping.len() - len);
+        View { mapping, offset, len }
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies the bytes from `offset` on to `to`, and returns how many that were: fewer than
+    /// `to` has room for where the view ends before.
+    pub fn copy_to(&self, offset: usize, to: &mut [u8]) -> usize {
+        let len = to.len().min(self.len.saturating_sub(offset));
+        if len > 0 {
+            self.mapping.read(self.offset + offset, &mut to[..len]);
+        }
+        len
+    }
+
+    /// A copy of all of them.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len);
+        self.mapping.append(self.offset, self.len, &mut bytes);
+        bytes
+    }
+
+    /// The bytes in place.
+    ///
+    /// # Safety
+    /// Every process that can map this region keeps the protocol for as long as the slice lives.
+    pub unsafe fn as_slice(&self) -> &'a [u8] {
+        // SAFETY: `new` checked the range; mapped for as long as it is borrowed; and by the caller's
+        // word nobody writes to it: the turn is this side's.
+        unsafe { std::slice::from_raw_parts(self.mapping.at(self.offset, self.len), self.len) }
+    }
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Bytes in shared memory that one may write to: nobody else does, as long as the peer keeps to it.
+pub(crate) struct ViewMut<'a> {
+    mapping: &'a Mapping,
+    offset: usize,
+    len: usize,
+}
+
+impl<'a> ViewMut<'a> {
+    pub(crate) fn new(mapping: &'a Mapping, offset: usize, len: usize) -> Self {
+        assert!(len <= mapping.len() && offset <= mapping.len() - len);
+        ViewMut { mapping, offset, len }
+    }
+
+    /// Copies `from` behind `offset`, and returns how many bytes there was room for.
+    pub(crate) fn copy_from(&mut self, offset: usize, from: &[u8]) -> usize {
+        let len = from.len().min(self.len.saturating_sub(offset));
+        if len > 0 {
+            self.mapping.write(self.offset + offset, &from[..len]);
+        }
+        len
+    }
+
+    /// The bytes in place.
+    ///
+    /// # Safety
+    /// Every process that can map this region keeps the protocol for as long as the slice lives, and
+    /// nobody in this one has another view of them.
+    pub(crate) unsafe fn into_mut_slice(self) -> &'a mut [u8] {
+        // SAFETY: `new` checked the range; mapped for as long as it is borrowed; the rest is the
+        // caller's word.
+        unsafe { std::slice::from_raw_parts_mut(self.mapping.at(self.offset, self.len), self.len) }
+    }
+}
+
+/// Private bytes in several pieces, read from the front.
+#[derive(Clone, Copy)]
+pub(crate) struct Gather<'a> {
+    pieces: &'a [IoSlice<'a>],
+    /// How much of the first piece has been read.
+    skip: usize,
+}
+
+impl<'a> Gather<'a> {
+    pub(crate) fn new(pieces: &'a [IoSlice<'a>]) -> Self {
+        Gather { pieces, skip: 0 }
+    }
+
+    /// What was not read yet, but for the part of the first piece that was.
+    #[inline]
+    pub(crate) fn pieces(&self) -> &'a [IoSlice<'a>] {
+        self.pieces
+    }
+
+    /// The sum of all pieces; `None` where it does not fit.
+    #[inline]
+    pub(crate) fn len(&self) -> Option<usize> {
+        self.pieces.iter().try_fold(0usize, |sum, piece| sum.checked_add(piece.len()))
+    }
+
+    /// Hands the next `len` bytes to `to`, piece by piece, each with its offset.
+    #[inline]
+    pub(crate) fn take(&mut self, len: usize, mut to: impl FnMut(usize, &[u8])) {
+        let mut done = 0;
+        while done < len {
+            let Some((first, rest)) = self.pieces.split_first() else { return };
+            let piece = &first[self.skip..];
+            let now = piece.len().min(len - done);
+            to(done, &piece[..now]);
+            done += now;
+            if now == piece.len() {
+                self.pieces = rest;
+                self.skip = 0;
+            } else {
+                self.skip += now;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gather_hands_out_every_byte_once_and_in_order() {
+        let pieces =
+            [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cdefg"), IoSlice::new(b"h")];
+        for step in 1..=9 {
+            let mut gather = Gather::new(&pieces);
+            assert_eq!(gather.len(), Some(8));
+            let mut all = Vec::new();
+            while all.len() < 8 {
+                let at = all.len();
+                gather.take(step, |offset, piece| {
+                    assert_eq!(at + offset, all.len());
+                    all.extend_from_slice(piece);
+                });
+            }
+            assert_eq!(all, b"abcdefgh", "step {step}");
+        }
+    }
+}
