@@ -139,8 +139,7 @@ fn lines(name: &str) -> &'static [Line; 2] {
     assert!(fd >= 0 && unsafe { libc::ftruncate(fd, 65536) } == 0, "shared memory");
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: the kernel chooses the address.
-    let at =
-        unsafe { libc::mmap(std::ptr::null_mut(), 65536, protection, libc::MAP_SHARED, fd, 0) };
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), 65536, protection, libc::MAP_SHARED, fd, 0) };
     assert!(at != libc::MAP_FAILED, "shared memory");
     // SAFETY: mapped, aligned, never unmapped; zero is a value of every atomic.
     unsafe { &*at.cast() }
@@ -314,8 +313,7 @@ fn report(samples: &[Sample], discarded: &[usize], bar: Option<f64>) -> ExitCode
     let mut judged = false;
     for (class, is_far) in [("near", false), ("far", true)] {
         let of = |kind: usize| -> Vec<f64> {
-            let here =
-                |sample: &&Sample| sample.kind == kind && (sample.probe > FAR_NANOS) == is_far;
+            let here = |sample: &&Sample| sample.kind == kind && (sample.probe > FAR_NANOS) == is_far;
             samples.iter().filter(here).map(|sample| sample.nanos).collect()
         };
         for size in [8, 64] {
@@ -331,20 +329,13 @@ fn report(samples: &[Sample], discarded: &[usize], bar: Option<f64>) -> ExitCode
                 continue;
             }
             println!("\n{size} bytes to and fro, {class} processors; ns");
-            println!(
-                "{:32}{:>7}{:>8}{:>7}{:>9}{:>8}{:>7}",
-                "", "min", "median", "max", "samples", "thrown", "ratio"
-            );
+            println!("{:32}{:>7}{:>8}{:>7}{:>9}{:>8}{:>7}", "", "min", "median", "max", "samples", "thrown", "ratio");
             for (kind, name) in bare.into_iter().chain(ours) {
                 let mut values = of(kind);
                 let Some(median) = median(&mut values) else { continue };
                 let (min, max) = (values[0], values[values.len() - 1]);
                 let ratio = median / limit;
-                println!(
-                    "{name:32}{min:7.0}{median:8.0}{max:7.0}{:9}{:8}{ratio:7.2}",
-                    values.len(),
-                    discarded[kind]
-                );
+                println!("{name:32}{min:7.0}{median:8.0}{max:7.0}{:9}{:8}{ratio:7.2}", values.len(), discarded[kind]);
                 // Adaptive has its bars elsewhere.
                 if name.ends_with("Spin") && values.len() >= ENOUGH {
                     judged = true;

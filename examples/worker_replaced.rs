@@ -23,8 +23,7 @@ fn work(name: &str, is_mortal: bool) -> Result<(), Error> {
             Err(error) => return Err(error),
         };
         let job = message.view().to_vec();
-        let again =
-            if message.redelivered() { "  (begun before: check what was done)" } else { "" };
+        let again = if message.redelivered() { "  (begun before: check what was done)" } else { "" };
         println!("worker {}  {}{again}", std::process::id(), String::from_utf8_lossy(&job));
         if is_mortal && job == format!("job {DEADLY}").into_bytes() {
             let me = std::process::id().to_string();

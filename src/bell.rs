@@ -1,35 +1,31 @@
 //! A semaphore, who sleeps on it, and the tick: how anyone sleeps and is woken.
 //!
-//! Each end of a channel has one bell, which it alone sleeps on and the other end alone rings.
-//! Sleeping is arranged so that *no promise has to be kept for a sleeper to wake in time to look*:
+//! Each end of a channel has one bell, which it alone sleeps on and the other end alone rings. Sleeping is arranged
+//! so that *no promise has to be kept for a sleeper to wake in time to look*:
 //!
 //! 1. **Look** at the word that is waited for. Done if it is as hoped.
-//! 2. **Arm**: say on that very word that one is about to sleep, by compare-and-swap against a
-//!    value that is not as hoped. Whoever makes it so in between makes that fail: look again.
+//! 2. **Arm**: say on that very word that one is about to sleep, by compare-and-swap against a value that is not as
+//!    hoped. Whoever makes it so in between makes that fail: look again.
 //! 3. **Sleep** until a token comes, and never longer than a **tick** (40 ms).
-//! 4. Look again. Whoever changes the word takes the arming away *in the same operation*, and if
-//!    it was there posts one token.
+//! 4. Look again. Whoever changes the word takes the arming away *in the same operation*, and if it was there posts
+//!    one token.
 //!
-//! So for every arming there is one of two ends. Either the sleeper takes its arming back and no
-//! token is due, or the other end took it, and one token is due. A sleeper that returns before it
-//! has eaten its token remembers the **debt** and eats the token at its next sleep, where it would
-//! otherwise cost one look for nothing. A token lost for good, because the other end was killed
-//! between taking the arming and posting, costs a tick. Tokens that nobody owes (a hostile peer's,
-//! or a leaving one's, which rings so that its leaving is seen at once) cost one look each.
+//! So for every arming there is one of two ends. Either the sleeper takes its arming back and no token is due, or the
+//! other end took it, and one token is due. A sleeper that returns before it has eaten its token remembers the
+//! **debt** and eats the token at its next sleep, where it would otherwise cost one look for nothing. A token lost
+//! for good, because the other end was killed between taking the arming and posting, costs a tick. Tokens that nobody
+//! owes (a hostile peer's, or a leaving one's, which rings so that its leaving is seen at once) cost one look each.
 //!
-//! At most one post is ever under way: an end posts before it does anything else. So there are
-//! never more than two tokens, one of them a debt.
+//! At most one post is ever under way: an end posts before it does anything else. So there are never more than two
+//! tokens, one of them a debt.
 //!
 //! Before it sleeps, an end may watch the word for a while, as its [`Wait`] says.
 
 use crate::steps::step;
+use crate::sys::peer::SPIN_LOOK;
 use crate::sys::semaphore::{Semaphore, Waited};
 use std::time::{Duration, Instant};
 
-/// The longest that anyone sleeps without a look at the word and at who is to change it.
-pub(crate) const TICK: Duration = Duration::from_millis(40);
-/// How often a waiter that spins looks at more than the word.
-pub(crate) const SPIN_LOOK: Duration = Duration::from_millis(1);
 /// The longest that `Adaptive` spins.
 const MOST_SPIN: Duration = Duration::from_micros(50);
 /// Looks at the word between two looks at the clock.
@@ -55,8 +51,8 @@ pub enum Wait {
     Spin,
     /// Sleeps at once: the least work, and the slowest answer.
     Park,
-    /// Spins for as long as spinning has been paying off lately, at most 50 µs, then sleeps. Where
-    /// both ends share a processor it yields instead of spinning.
+    /// Spins for as long as spinning has been paying off lately, at most 50 µs, then sleeps. Where both ends share a
+    /// processor it yields instead of spinning.
     #[default]
     Adaptive,
 }
@@ -159,8 +155,8 @@ impl Waiter {
         }
     }
 
-    /// A wait that ended within the longest spell draws the average towards it, slept or not: it
-    /// would have paid to spin. One that took longer halves it.
+    /// A wait that ended within the longest spell draws the average towards it, slept or not: it would have paid to
+    /// spin. One that took longer halves it.
     fn learn(&mut self, took: Duration) {
         self.lately = if took <= MOST_SPIN {
             let took = took.as_nanos() as u32;
@@ -171,10 +167,9 @@ impl Waiter {
     }
 }
 
-/// Looks a fixed number of times: as long as reading the clock fifty times takes. With `pause`
-/// between the looks: without it they take the line from the other end while that writes to it,
-/// and a round trip takes 110 ns instead of 85. The pause comes first, since whoever waits has
-/// just looked.
+/// Looks a fixed number of times: as long as reading the clock fifty times takes. With `pause` between the looks:
+/// without it they take the line from the other end while that writes to it, and a round trip takes 110 ns instead of
+/// 85. The pause comes first, since whoever waits has just looked.
 fn poll<A: Awaited>(awaited: &mut A) -> Option<A::Got> {
     for _ in 0..POLLS {
         std::hint::spin_loop();
@@ -200,11 +195,7 @@ fn spin<A: Awaited>(awaited: &mut A, spell: Duration) -> Option<A::Got> {
 }
 
 /// Sleeps for `awaited`, as the module's page argues.
-pub(crate) fn sleep<A: Awaited>(
-    ring: &impl Ring,
-    owed: &mut u32,
-    awaited: &mut A,
-) -> Result<A::Got, A::Stop> {
+pub(crate) fn sleep<A: Awaited>(ring: &impl Ring, owed: &mut u32, awaited: &mut A) -> Result<A::Got, A::Stop> {
     let mut is_armed = false;
     loop {
         if let Some(got) = awaited.look() {

@@ -26,8 +26,8 @@ pub enum Delivered {
 
 /// Everything that can go wrong, each with the name it happened to and the way out.
 ///
-/// A peer's death and a peer's leaving are each reported once; the same call made again then waits
-/// for the next peer on the same name.
+/// A peer's death and a peer's leaving are each reported once; the same call made again then waits for the next peer
+/// on the same name.
 ///
 /// ```
 /// use antiphon::{Channel, Error};
@@ -84,7 +84,7 @@ pub enum Error {
         name: String,
         /// `publisher` or `consumer`.
         peer: &'static str,
-        /// The dead process's id, as its own pid namespace knew it.
+        /// The dead process's id, as its own pid namespace knew it; 0 where another sits in its seat by now.
         pid: u32,
         /// What became of the message in hand.
         delivered: Delivered,
@@ -214,9 +214,7 @@ impl Error {
     pub fn kind(&self) -> io::ErrorKind {
         use io::ErrorKind as Kind;
         match self {
-            Error::BadName { .. } | Error::BadOption { .. } | Error::TooLong { .. } => {
-                Kind::InvalidInput
-            }
+            Error::BadName { .. } | Error::BadOption { .. } | Error::TooLong { .. } => Kind::InvalidInput,
             Error::NotFound { .. } => Kind::NotFound,
             Error::InUse { .. } | Error::SeatTaken { .. } => Kind::AddrInUse,
             Error::PeerDied { .. } => Kind::ConnectionReset,
@@ -226,9 +224,7 @@ impl Error {
             Error::CallerGone { .. } => Kind::BrokenPipe,
             Error::NoSpace { .. } => Kind::StorageFull,
             Error::NotAChannel { .. } | Error::NameCollision { .. } => Kind::AlreadyExists,
-            Error::Incompatible { .. } | Error::NotACall { .. } | Error::Forked { .. } => {
-                Kind::Unsupported
-            }
+            Error::Incompatible { .. } | Error::NotACall { .. } | Error::Forked { .. } => Kind::Unsupported,
             Error::NotPermitted { .. } => Kind::PermissionDenied,
             Error::Corrupt { .. } => Kind::InvalidData,
             Error::Stuck { .. } => Kind::ResourceBusy,
@@ -239,9 +235,7 @@ impl Error {
     /// What became of the message in hand, for the errors after which that is a question.
     pub fn delivered(&self) -> Option<Delivered> {
         match self {
-            Error::PeerDied { delivered, .. } | Error::TimedOut { delivered, .. } => {
-                Some(*delivered)
-            }
+            Error::PeerDied { delivered, .. } | Error::TimedOut { delivered, .. } => Some(*delivered),
             _ => None,
         }
     }
@@ -291,14 +285,16 @@ impl fmt::Display for Error {
                 f,
                 "the {seat}'s seat of channel {name:?} is taken by process {pid}: a channel has one publisher and one consumer, use a channel for each pair"
             ),
-            Error::PeerDied { name, peer, pid, delivered } => write!(
-                f,
-                "the {peer} of channel {name:?}, process {pid}, is dead: {delivered}; the next call waits for the next {peer}"
-            ),
-            Error::Disconnected { name, peer } => write!(
-                f,
-                "the {peer} of channel {name:?} has left: the next call waits for the next {peer}"
-            ),
+            Error::PeerDied { name, peer, pid, delivered } => {
+                write!(f, "the {peer} of channel {name:?}")?;
+                if *pid != 0 {
+                    write!(f, ", process {pid},")?;
+                }
+                write!(f, " is dead: {delivered}; the next call waits for the next {peer}")
+            }
+            Error::Disconnected { name, peer } => {
+                write!(f, "the {peer} of channel {name:?} has left: the next call waits for the next {peer}")
+            }
             Error::TimedOut { name, call, delivered } => {
                 write!(f, "{call} on channel {name:?} ran out of time: {delivered}")
             }
@@ -306,10 +302,9 @@ impl fmt::Display for Error {
                 f,
                 "the {peer} of channel {name:?} gave up in the middle of a long message: send it again with more time"
             ),
-            Error::NoReply { name } => write!(
-                f,
-                "the consumer of channel {name:?} dropped the call without an answer: have it call reply"
-            ),
+            Error::NoReply { name } => {
+                write!(f, "the consumer of channel {name:?} dropped the call without an answer: have it call reply")
+            }
             Error::NotACall { name } => write!(
                 f,
                 "this message on channel {name:?} was published and asks for no reply: ask is_call first, or send it with call"
@@ -318,15 +313,11 @@ impl fmt::Display for Error {
                 f,
                 "the caller on channel {name:?} no longer waits for this reply: drop it and consume the next message"
             ),
-            Error::TooLong { name, call, len, limit } => write!(
-                f,
-                "{call} of {len} bytes on channel {name:?} is too long: the limit is {limit}"
-            ),
+            Error::TooLong { name, call, len, limit } => {
+                write!(f, "{call} of {len} bytes on channel {name:?} is too long: the limit is {limit}")
+            }
             Error::NoSpace { name, need, have } => {
-                write!(
-                    f,
-                    "no space for channel {name:?}: {need} bytes of shared memory are needed"
-                )?;
+                write!(f, "no space for channel {name:?}: {need} bytes of shared memory are needed")?;
                 if let Some(have) = have {
                     write!(f, " and {have} are free")?;
                 }

@@ -1,18 +1,16 @@
 //! A checked name, and how it becomes the operating system's names.
 //!
-//! A user's name is 1 to 200 bytes of letters, digits, `.`, `_` and `-`, with an optional leading
-//! `/` that means nothing. Every name given to the operating system is at most 30 bytes with its
-//! slash: Darwin's limit for semaphores, kept on Linux so that one program names the same things
-//! on both.
+//! A user's name is 1 to 200 bytes of letters, digits, `.`, `_` and `-`, with an optional leading `/` that means
+//! nothing. Every name given to the operating system is at most 30 bytes with its slash: Darwin's limit for
+//! semaphores, kept on Linux so that one program names the same things on both.
 //!
 //! ```text
 //! frames                        /frames        /frames+p        /frames+c
 //! a-name-of-more-than-27-bytes  /a-name-of-more~tc3tjw414bfz  …+p  …+c
 //! ```
 //!
-//! `~` and `+` stand outside the user's alphabet, so that no name of a user is another's shortened
-//! one or another's semaphore. Two long names may shorten to one: the full name stands in the
-//! region and is compared on open.
+//! `~` and `+` stand outside the user's alphabet, so that no name of a user is another's shortened one or another's
+//! semaphore. Two long names may shorten to one: the full name stands in the region and is compared on open.
 
 use crate::error::Error;
 use std::ffi::CString;
@@ -95,9 +93,9 @@ fn is_allowed(byte: u8) -> bool {
 
 /// FNV-1a, 64 bits: fixed for ever, since two processes have to agree on it.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

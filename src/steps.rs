@@ -1,5 +1,5 @@
-//! The steps at which a test may kill, stop or watch a process. Feature `steps`, for the project's
-//! own tests: without it every mark below compiles to nothing.
+//! The steps at which a test may kill, stop or watch a process. Feature `steps`, for the project's own tests: without
+//! it every mark below compiles to nothing.
 
 use std::sync::OnceLock;
 

@@ -111,18 +111,8 @@ fn counts(test: &str, traced: &str) {
     // The median spell; and whatever was asked in the others was a look at the other end.
     assert!(seen[SPELLS / 2].is_empty(), "{:?}", seen[SPELLS / 2]);
     for call in all.keys() {
-        let looks = [
-            "fcntl",
-            "poll",
-            "kill",
-            "pidfd_open",
-            "openat",
-            "read",
-            "close",
-            "fstat",
-            "newfstatat",
-            "statx",
-        ];
+        let looks =
+            ["fcntl", "poll", "kill", "pidfd_open", "openat", "read", "close", "fstat", "newfstatat", "statx"];
         assert!(looks.contains(call), "{call} is no look at the other end");
     }
 }

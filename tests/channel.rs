@@ -104,9 +104,7 @@ fn vectored_messages_and_loans_are_messages_like_any_other() {
     let channel = SMALL.create(&name).unwrap();
     let mut publisher = channel.publisher().unwrap();
     let mut consumer = channel.consumer().unwrap();
-    publisher
-        .publish_vectored(&[IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"message")])
-        .unwrap();
+    publisher.publish_vectored(&[IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"message")]).unwrap();
     assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), b"one message");
 
     let bytes = pattern(3, 5000);

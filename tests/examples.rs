@@ -38,8 +38,7 @@ fn worker_replaced_loses_no_job() {
     let _watchdog = Watchdog::new("worker_replaced", support::PATIENCE);
     let said = text(&run("worker_replaced", &[]));
     for job in 1..=10 {
-        let done =
-            said.lines().filter(|line| line.split("  ").nth(1) == Some(&format!("job {job}")));
+        let done = said.lines().filter(|line| line.split("  ").nth(1) == Some(&format!("job {job}")));
         // The fourth is begun twice, the second time marked; every other one once.
         assert_eq!(done.count(), if job == 4 { 2 } else { 1 }, "{said}");
     }

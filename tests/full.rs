@@ -58,8 +58,7 @@ fn a_channel_that_finds_no_space_says_how_much_and_leaves_nothing() {
         let total = 4 * 1024 * 1024 + 64 * 1024;
         let first = Channel::create("first").unwrap();
         let second = Channel::create("second").unwrap();
-        let mut ends = [&first, &second]
-            .map(|channel| (channel.publisher().unwrap(), channel.consumer().unwrap()));
+        let mut ends = [&first, &second].map(|channel| (channel.publisher().unwrap(), channel.consumer().unwrap()));
         let (before, free) = (listing(), free_bytes());
         for number in 0..4 {
             let third = match number {
@@ -242,8 +241,7 @@ impl Storm {
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = count as extern "C" fn(libc::c_int) as libc::sighandler_t;
         // SAFETY: the handler touches one atomic.
-        let done =
-            unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+        let done = unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
         assert_eq!(done, 0);
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         let seen = std::sync::Arc::clone(&stop);
@@ -311,9 +309,7 @@ fn signals_disturb_nobody_who_waits() {
             }
             let signals = SIGNALS.load(Relaxed) - before;
             drop(storm);
-            println!(
-                "{publisher_waits:?} to {consumer_waits:?}: {signals} signals at the publisher",
-            );
+            println!("{publisher_waits:?} to {consumer_waits:?}: {signals} signals at the publisher",);
             assert!(signals > 10);
             drop((publisher, channel));
             peer.succeed();

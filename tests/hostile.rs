@@ -6,8 +6,7 @@ mod support;
 
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher, Wait};
 use intruder::{
-    Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, Pulse, SEAT, SEATS, TURN, USED,
-    has_paths, is_root,
+    Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, Pulse, SEAT, SEATS, TURN, USED, has_paths, is_root,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -61,14 +60,7 @@ fn judge<T>(tally: &mut Tally, name: &str, what: &str, result: Result<T, Error>)
 }
 
 /// Takes one message, reads it, and answers it if it asks for that.
-fn consume_one(
-    consumer: &mut Consumer,
-    name: &str,
-    limit: Duration,
-    how: u64,
-    tally: &mut Tally,
-    pulse: &Pulse,
-) {
+fn consume_one(consumer: &mut Consumer, name: &str, limit: Duration, how: u64, tally: &mut Tally, pulse: &Pulse) {
     let mut into = Vec::new();
     if how % 3 == 0 {
         let got = pulse.during("consume_into", || consumer.consume_into_timeout(&mut into, limit));
@@ -103,14 +95,7 @@ fn consume_one(
 }
 
 /// Sends one message, in one way or another.
-fn send_one(
-    publisher: &mut Publisher,
-    name: &str,
-    limit: Duration,
-    how: u64,
-    tally: &mut Tally,
-    pulse: &Pulse,
-) {
+fn send_one(publisher: &mut Publisher, name: &str, limit: Duration, how: u64, tally: &mut Tally, pulse: &Pulse) {
     const LENGTHS: [usize; 6] = [0, 5, 112, 3000, CAPACITY, 2 * CAPACITY + 77];
     let bytes = vec![how as u8; LENGTHS[(how / 7) as usize % LENGTHS.len()]];
     match how % 7 {
@@ -494,9 +479,7 @@ fn storm(wait: usize, seed: u64) {
     }
     let peak = peak_memory_kib();
     assert!(peak.is_none_or(|kib| kib < 2 * 1024 * 1024), "{peak:?} KiB of memory");
-    say(format!(
-        "seed {seed}, between forbidden pages: {caged:?}, {number} storms, at most {peak:?} KiB, {tally:?}"
-    ));
+    say(format!("seed {seed}, between forbidden pages: {caged:?}, {number} storms, at most {peak:?} KiB, {tally:?}"));
     drop((publisher, consumer, channel));
     assert_nothing_left(&name);
 }
@@ -515,10 +498,9 @@ fn a_length_or_a_turn_that_cannot_be_is_corrupt_and_said_so() {
     let mut publisher = channel.publisher().unwrap();
     let mut consumer = channel.consumer().unwrap();
     let intruder = Intruder::new(&name);
-    let whole = [1, CALL]
-        .map(|content| [CAPACITY as u64 + 1, 1 << 46, u64::MAX].map(|length| (content, length)));
-    let long = [STREAM, CALL_STREAM]
-        .map(|content| [0, CAPACITY as u64, (1 << 46) + 1].map(|length| (content, length)));
+    let whole = [1, CALL].map(|content| [CAPACITY as u64 + 1, 1 << 46, u64::MAX].map(|length| (content, length)));
+    let long =
+        [STREAM, CALL_STREAM].map(|content| [0, CAPACITY as u64, (1 << 46) + 1].map(|length| (content, length)));
     // Contents that stand in the publisher's turn only, and some that are none.
     let strange = [0, DRAINED, AGAIN, REPLY_STREAM, 15, 255].map(|content| (content, 5));
     let cases = [whole.concat(), long.concat(), strange.to_vec()].concat();
@@ -603,8 +585,7 @@ fn turns_that_come_for_nothing_do_not_outlast_the_limit() {
                 70_000,
                 |_| (content, marks),
                 |pulse| {
-                    let got = pulse
-                        .during("consume", || consumer.consume_timeout(Duration::ZERO).map(drop));
+                    let got = pulse.during("consume", || consumer.consume_timeout(Duration::ZERO).map(drop));
                     assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
                     let got = pulse.during("try_consume", || consumer.try_consume().map(drop));
                     assert!(got.is_ok(), "{got:?}");
@@ -633,8 +614,7 @@ fn a_consumer_that_wants_a_message_again_and_again_does_not_outlast_the_limit() 
             70_000,
             |_| (AGAIN, 0),
             |pulse| {
-                let done =
-                    pulse.during("publish", || publisher.publish_timeout(&bytes, Duration::ZERO));
+                let done = pulse.during("publish", || publisher.publish_timeout(&bytes, Duration::ZERO));
                 assert!(matches!(done, Err(Error::TimedOut { .. })), "{done:?}");
                 let done = pulse.during("call", || publisher.call_timeout(&bytes, Duration::ZERO));
                 assert!(matches!(done, Err(Error::TimedOut { .. })), "{done:?}");
@@ -662,9 +642,8 @@ fn a_message_without_an_end_does_not_outlast_the_limit() {
                 while intruder.word(TURN).load(Relaxed) & 1 == 0 {
                     std::thread::yield_now();
                 }
-                let got = pulse.during("consume_into", || {
-                    consumer.consume_into_timeout(&mut into, Duration::ZERO).map(drop)
-                });
+                let got = pulse
+                    .during("consume_into", || consumer.consume_into_timeout(&mut into, Duration::ZERO).map(drop));
                 assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
             });
             assert!(turns <= A_FEW, "{turns} rounds, {} bytes, under {wait:?}", into.len());
@@ -834,9 +813,7 @@ fn a_channel_that_was_made_otherwise_is_refused_and_says_in_what() {
     Foreign::channel("magic", flip(0, 1)).is_refused(is_no_channel);
     let foreign = Foreign::channel("other", flip(80, 1));
     let theirs = foreign.name.replacen('t', "u", 1);
-    foreign.is_refused(
-        |error| matches!(error, Error::NameCollision { theirs: found, .. } if *found == theirs),
-    );
+    foreign.is_refused(|error| matches!(error, Error::NameCollision { theirs: found, .. } if *found == theirs));
     // A length that the name cannot have is a name that nobody has.
     Foreign::channel("long", |region| region.word(72).store(u64::MAX, Relaxed))
         .is_refused(|error| matches!(error, Error::NameCollision { .. }));

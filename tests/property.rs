@@ -137,23 +137,15 @@ fn assert_same(got: &[u8], wanted: &[u8], step: &Step) {
     }
 }
 
-fn send(
-    publisher: &mut Publisher,
-    capacity: usize,
-    bytes: &[u8],
-    step: &Step,
-    reply: &mut Vec<u8>,
-) {
+fn send(publisher: &mut Publisher, capacity: usize, bytes: &[u8], step: &Step, reply: &mut Vec<u8>) {
     let mut dice = Dice::new(step.dice);
     match step.sent {
         Sent::Publish => publisher.publish(bytes).unwrap(),
         Sent::Vectored => {
-            let mut cuts: Vec<_> =
-                (0..dice.below(6)).map(|_| dice.below(bytes.len() as u64 + 1) as usize).collect();
+            let mut cuts: Vec<_> = (0..dice.below(6)).map(|_| dice.below(bytes.len() as u64 + 1) as usize).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
-            let pieces: Vec<_> =
-                cuts.windows(2).map(|cut| IoSlice::new(&bytes[cut[0]..cut[1]])).collect();
+            let pieces: Vec<_> = cuts.windows(2).map(|cut| IoSlice::new(&bytes[cut[0]..cut[1]])).collect();
             publisher.publish_vectored(&pieces).unwrap();
         }
         Sent::Loan | Sent::LoanCall => {

@@ -7,7 +7,7 @@ use super::turn::{Content, Side, Word};
 use crate::error::Error;
 use crate::name::Name;
 use crate::sys::door::{Attachment, Intent, Kind};
-use crate::sys::seat::{Care, Sitter, Taken};
+use crate::sys::seat::Taken;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A channel's regions.
@@ -23,11 +23,7 @@ static KIND: Kind = Kind {
 pub(crate) struct Shared(Attachment);
 
 impl Shared {
-    pub(crate) fn attach(
-        name: Name,
-        intent: Intent,
-        options: ChannelOptions,
-    ) -> Result<Self, Error> {
+    pub(crate) fn attach(name: Name, intent: Intent, options: ChannelOptions) -> Result<Self, Error> {
         let total = options.region_bytes()?;
         Attachment::attach(name, intent, &KIND, total, options.mode).map(Shared)
     }
@@ -51,11 +47,6 @@ impl Shared {
                 }
             }
         })
-    }
-
-    /// Who sits at the other end of `side`.
-    pub(crate) fn look_at_peer(&self, side: Side, care: Care) -> Result<Sitter, Error> {
-        self.0.look(side.other() as usize, care)
     }
 
     /// Rings for the other side if `before`, which `side`'s passing returned, shows it asleep.

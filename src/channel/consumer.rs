@@ -1,7 +1,7 @@
 //! The consumer: taking messages, reading them round by round, replying.
 
 use super::attach::Shared;
-use super::end::{Deadline, End, Partner, Stop};
+use super::end::{End, Stop};
 use super::memory::Place;
 use super::message::Message;
 use super::options::MAX_MESSAGE_BYTES;
@@ -9,6 +9,8 @@ use super::turn::{Content, Side, Word};
 use crate::bell::{Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
+use crate::sys::deadline::Deadline;
+use crate::sys::peer::Partner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,9 +18,8 @@ use std::time::Duration;
 /// The end that consumes and replies. One process has it at a time.
 ///
 /// # Peer death
-/// When the publisher dies, `consume` gives what it published, and then [`Error::PeerDied`], once;
-/// the next `consume` waits for the next publisher. A publisher that leaves in order is
-/// [`Error::Disconnected`] in the same way.
+/// When the publisher dies, `consume` gives what it published, and then [`Error::PeerDied`], once; the next `consume`
+/// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way.
 ///
 /// ```
 /// use antiphon::{Channel, Error};
@@ -52,8 +53,8 @@ pub struct Consumer {
     pub(super) current: Current,
 }
 
-/// The message that was taken last. Kept here and not in [`Message`], so that one that is forgotten
-/// is still known, and so that handing a message out moves a pointer.
+/// The message that was taken last. Kept here and not in [`Message`], so that one that is forgotten is still known,
+/// and so that handing a message out moves a pointer.
 #[derive(Debug)]
 pub(super) struct Current {
     /// The turn by which what stands there now is ours; `None` when it was passed.
@@ -124,8 +125,7 @@ impl Consumer {
     /// Takes the next message if it is there.
     ///
     /// # Errors
-    /// As [`consume`](Self::consume). What is new about the publisher is looked for at most once a
-    /// millisecond.
+    /// As [`consume`](Self::consume). What is new about the publisher is looked for at most once a millisecond.
     pub fn try_consume(&mut self) -> Result<Option<Message<'_>>, Error> {
         self.end.shared.check_fork()?;
         self.release_forgotten();
@@ -138,9 +138,8 @@ impl Consumer {
         Ok(if self.take(word)? { Some(Message::new(self)) } else { None })
     }
 
-    /// Takes the next message out into `into`, in the place of what that held. A message that asks
-    /// for no reply is acknowledged when this returns: if this process dies then, it is not
-    /// redelivered.
+    /// Takes the next message out into `into`, in the place of what that held. A message that asks for no reply is
+    /// acknowledged when this returns: if this process dies then, it is not redelivered.
     ///
     /// # Errors
     /// As [`consume`](Self::consume); after an error the content of `into` means nothing.
@@ -153,20 +152,12 @@ impl Consumer {
     ///
     /// # Errors
     /// As there, and [`Error::TimedOut`].
-    pub fn consume_into_timeout(
-        &mut self,
-        into: &mut Vec<u8>,
-        limit: Duration,
-    ) -> Result<Message<'_>, Error> {
+    pub fn consume_into_timeout(&mut self, into: &mut Vec<u8>, limit: Duration) -> Result<Message<'_>, Error> {
         self.consume_into_until(into, Some(limit))
     }
 
     #[inline]
-    fn consume_into_until(
-        &mut self,
-        into: &mut Vec<u8>,
-        limit: Option<Duration>,
-    ) -> Result<Message<'_>, Error> {
+    fn consume_into_until(&mut self, into: &mut Vec<u8>, limit: Option<Duration>) -> Result<Message<'_>, Error> {
         let deadline = Deadline::of(limit);
         let message = self.consume_until(deadline)?;
         into.clear();
@@ -261,14 +252,10 @@ impl Consumer {
         (Place::of(self.current.len), len)
     }
 
-    /// With one `deadline` for all of it, or the message's own limit for each round.
-    /// With one `deadline` for all of it, or the message's own limit for each round.
+    /// With one `deadline` for all of it, or the message's own limit for each round. With one `deadline` for all of
+    /// it, or the message's own limit for each round.
     #[inline]
-    pub(super) fn read_all(
-        &mut self,
-        into: &mut Vec<u8>,
-        deadline: Option<Deadline>,
-    ) -> Result<(), Error> {
+    pub(super) fn read_all(&mut self, into: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), Error> {
         self.check_whole()?;
         loop {
             let (place, len) = self.round();

@@ -3,12 +3,13 @@
 use super::attach::Shared;
 use super::memory::{Memory, Place};
 use super::turn::{Abandoning, Content, Side, Turn, Word};
-use crate::bell::{Awaited, SPIN_LOOK, TICK, Waiter};
+use crate::bell::{Awaited, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
 use crate::sys;
-use crate::sys::process::ExitWatch;
-use crate::sys::seat::{Care, Sitter, Taken};
+use crate::sys::deadline::Deadline;
+use crate::sys::peer::{News, Partner, TICK, Watch};
+use crate::sys::seat::Taken;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -16,46 +17,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Until when to wait.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    pub(crate) const NEVER: Deadline = Deadline(None);
-
-    pub(crate) fn after(limit: Duration) -> Self {
-        Deadline(Instant::now().checked_add(limit))
-    }
-
-    pub(crate) fn of(limit: Option<Duration>) -> Self {
-        limit.map_or(Self::NEVER, Self::after)
-    }
-
-    /// Asked before going on with what only the other end can end: while the turn always comes at
-    /// once, no wait finds out that the time is up.
-    pub(crate) fn is_over(self) -> bool {
-        self.0.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-}
-
-/// The peer that a stream or a long reply was begun with: only that one can go on with it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Partner {
-    generation: u32,
-    pid: u32,
-}
-
 /// Why waiting ended without the turn.
 #[derive(Debug)]
 pub(crate) enum Stop {
     TimedOut,
-    Died {
-        generation: u32,
-        pid: u32,
-    },
-    Left {
-        generation: u32,
-    },
+    Gone(News),
     /// Boxed, so that success stays small.
     Failed(Box<Error>),
 }
@@ -71,30 +37,15 @@ pub(crate) struct End {
     not_sync: PhantomData<Cell<()>>,
 }
 
-/// What this end knows of its peer.
-struct Watch {
-    /// The generation whose death or leaving the user was told of already.
-    reported: u32,
-    /// When its seat was last looked at, by lock and by pid.
-    looked: Instant,
-    looked_at_pid: Instant,
-    /// A watch on that generation's process, where the system has such a thing.
-    exit: Option<(u32, ExitWatch)>,
-}
-
 impl End {
     pub(crate) fn new(shared: Arc<Shared>, side: Side, waiter: Waiter) -> Result<Self, Error> {
         let seat = shared.sit(side)?;
-        let now = Instant::now();
-        let watch = Watch { reported: 0, looked: now, looked_at_pid: now, exit: None };
+        let watch = Watch::new(side.other() as usize);
         let mut end = End { shared, side, seat, waiter, watch, not_sync: PhantomData };
-        // Who went before one came is no news, unless it left something to be consumed.
+        // Unless it left something to be consumed.
         let waits = side == Side::Consumer && end.turn().look(side).is_ok();
         if !waits {
-            end.watch.reported = match end.shared.look_at_peer(side, Care::LockAndPid)? {
-                Sitter::Dead { generation, .. } | Sitter::Left { generation } => generation,
-                Sitter::Nobody | Sitter::Alive { .. } => 0,
-            };
+            end.watch.forget_the_past(&end.shared)?;
         }
         Ok(end)
     }
@@ -145,11 +96,7 @@ impl End {
 
     /// Waits for the turn. With a `partner`, the peer's being another one by now is a death too.
     #[inline]
-    pub(crate) fn wait(
-        &mut self,
-        deadline: Deadline,
-        partner: Option<Partner>,
-    ) -> Result<Word, Stop> {
+    pub(crate) fn wait(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
         match self.turn().look(self.side) {
             Ok(word) => Ok(word),
             Err(_) => self.wait_longer(deadline, partner),
@@ -167,22 +114,17 @@ impl End {
     pub(crate) fn try_wait(&mut self) -> Result<Option<Word>, Stop> {
         match self.turn().look(self.side) {
             Ok(word) => Ok(Some(word)),
-            Err(_) => match self.watch.news(&self.shared, self.side, Instant::now(), None) {
-                None => Ok(None),
-                Some(stop) => Err(stop),
+            Err(_) => match self.watch.news(&self.shared, Instant::now(), None) {
+                Ok(None) => Ok(None),
+                Ok(Some(news)) => Err(Stop::Gone(news)),
+                Err(error) => Err(Stop::Failed(Box::new(error))),
             },
         }
     }
 
     /// Whoever sits opposite now.
     pub(crate) fn partner(&self) -> Result<Partner, Error> {
-        Ok(match self.shared.look_at_peer(self.side, Care::Lock)? {
-            Sitter::Alive { generation, pid } | Sitter::Dead { generation, pid } => {
-                Partner { generation, pid }
-            }
-            Sitter::Left { generation } => Partner { generation, pid: 0 },
-            Sitter::Nobody => Partner { generation: 0, pid: 0 },
-        })
+        self.watch.partner(&self.shared)
     }
 
     /// Gives up what this end waits for. The word where it came at the last moment.
@@ -196,24 +138,18 @@ impl End {
         }
     }
 
-    /// The error for a `stop` of `call`. Only this counts as the peer's being reported: a turn that
-    /// came at the last moment beats the news, which then has to come again.
+    /// The error for a `stop` of `call`.
     #[cold]
-    pub(crate) fn stopped(
-        &mut self,
-        stop: Stop,
-        call: &'static str,
-        delivered: Delivered,
-    ) -> Error {
-        if let Stop::Died { generation, .. } | Stop::Left { generation } = stop {
-            self.watch.reported = generation;
+    pub(crate) fn stopped(&mut self, stop: Stop, call: &'static str, delivered: Delivered) -> Error {
+        if let Stop::Gone(news) = stop {
+            self.watch.told(news);
         }
         let name = self.name();
         let peer = self.side.other().name();
         match stop {
             Stop::TimedOut => Error::TimedOut { name, call, delivered },
-            Stop::Died { pid, .. } => Error::PeerDied { name, peer, pid, delivered },
-            Stop::Left { .. } => Error::Disconnected { name, peer },
+            Stop::Gone(News::Died { pid, .. }) => Error::PeerDied { name, peer, pid, delivered },
+            Stop::Gone(News::Left { .. }) => Error::Disconnected { name, peer },
             Stop::Failed(error) => *error,
         }
     }
@@ -251,59 +187,6 @@ impl End {
             call: "allocate",
             source: std::io::ErrorKind::OutOfMemory.into(),
         })
-    }
-}
-
-impl Watch {
-    /// What is new about the peer, looked for at most once a millisecond.
-    fn news(
-        &mut self,
-        shared: &Shared,
-        side: Side,
-        now: Instant,
-        partner: Option<Partner>,
-    ) -> Option<Stop> {
-        if now.duration_since(self.looked) < SPIN_LOOK {
-            return None;
-        }
-        self.looked = now;
-        let sitter = match self.look_at_peer(shared, side, now) {
-            Ok(sitter) => sitter,
-            Err(error) => return Some(Stop::Failed(Box::new(error))),
-        };
-        let (generation, stop) = match sitter {
-            Sitter::Nobody => return None,
-            Sitter::Alive { generation, .. } => {
-                let Partner { generation, pid } =
-                    partner.filter(|partner| partner.generation != generation)?;
-                (generation, Stop::Died { generation, pid })
-            }
-            Sitter::Dead { generation, pid } => (generation, Stop::Died { generation, pid }),
-            Sitter::Left { generation } => (generation, Stop::Left { generation }),
-        };
-        (generation != self.reported || partner.is_some()).then_some(stop)
-    }
-}
-
-impl Watch {
-    /// By the lock, and once a tick by the process as well: a child may keep the lock of the dead.
-    fn look_at_peer(&mut self, shared: &Shared, side: Side, now: Instant) -> Result<Sitter, Error> {
-        if now.duration_since(self.looked_at_pid) < TICK {
-            return shared.look_at_peer(side, Care::Lock);
-        }
-        self.looked_at_pid = now;
-        let sitter = shared.look_at_peer(side, Care::Lock)?;
-        let Sitter::Alive { generation, pid } = sitter else { return Ok(sitter) };
-        match &self.exit {
-            Some((watched, exit)) if *watched == generation => {
-                Ok(if exit.is_gone() { Sitter::Dead { generation, pid } } else { sitter })
-            }
-            _ => {
-                let who = shared.who(side.other() as usize);
-                self.exit = ExitWatch::new(who).map(|exit| (generation, exit));
-                shared.look_at_peer(side, Care::LockAndPid)
-            }
-        }
     }
 }
 
@@ -358,9 +241,14 @@ impl Awaited for TurnOf<'_> {
     fn inspect(&mut self) -> Option<Stop> {
         let now = Instant::now();
         // The peer first: that it is dead says more than that the time is up.
-        self.watch.news(self.shared, self.side, now, self.partner).or_else(|| {
-            self.deadline.0.is_some_and(|deadline| now >= deadline).then_some(Stop::TimedOut)
-        })
+        match self.watch.news(self.shared, now, self.partner) {
+            Ok(Some(news)) => Some(Stop::Gone(news)),
+            Err(error) => Some(Stop::Failed(Box::new(error))),
+            Ok(None) => {
+                let is_over = self.deadline.0.is_some_and(|deadline| now >= deadline);
+                is_over.then_some(Stop::TimedOut)
+            }
+        }
     }
 
     fn patience(&self) -> Duration {
@@ -369,8 +257,8 @@ impl Awaited for TurnOf<'_> {
     }
 }
 
-/// Leaves word of the processor that this end runs on, and says whether the other was last seen on
-/// the same one. Either may have moved since; a wrong answer costs time and nothing else.
+/// Leaves word of the processor that this end runs on, and says whether the other was last seen on the same one.
+/// Either may have moved since; a wrong answer costs time and nothing else.
 fn shares_cpu(shared: &Shared, side: Side) -> bool {
     let header = shared.memory().header();
     let (mine, theirs) = match side {

@@ -1,11 +1,11 @@
-//! Every byte that two processes share, behind `sys/layout.rs`'s; `docs/layout.md` tells it to peers
-//! in other languages.
+//! Every byte that two processes share, behind `sys/layout.rs`'s; `docs/layout.md` tells it to peers in other
+//! languages.
 //!
 //! A change here is a new [`VERSION`], stands in the CHANGELOG, and goes alone.
 //!
-//! All fields are atomics, since another process may write any of them at any time: a value is
-//! loaded once, and the copy is what gets checked and used. What one end writes often lies on a
-//! line of its own, 128 bytes apart from the next, because processors fetch lines in pairs.
+//! All fields are atomics, since another process may write any of them at any time: a value is loaded once, and the
+//! copy is what gets checked and used. What one end writes often lies on a line of its own, 128 bytes apart from the
+//! next, because processors fetch lines in pairs.
 
 use crate::sys::layout::Head;
 use crate::sys::region::GRANULE;
@@ -13,8 +13,8 @@ use static_assertions::const_assert_eq;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// The last store of a region's maker: "antiphon" as the bytes lie on a little-endian machine, so
-/// that a region from a machine of the other order is no region at all.
+/// The last store of a region's maker: "antiphon" as the bytes lie on a little-endian machine, so that a region from
+/// a machine of the other order is no region at all.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"antiphon");
 /// The layout's version.
 pub(crate) const VERSION: u32 = 1;
@@ -44,8 +44,8 @@ pub(crate) struct Notes {
     /// Consumer: the step of the call whose answer was begun last.
     pub(crate) replying: AtomicU64,
     _spare: [u8; 48],
-    /// The processor it was last seen on, plus one; 0 for unknown. On the second line, since the
-    /// other end reads it whenever it has to wait a while.
+    /// The processor it was last seen on, plus one; 0 for unknown. On the second line, since the other end reads it
+    /// whenever it has to wait a while.
     pub(crate) cpu: AtomicU32,
     /// Consumer: how it wants long messages; for pipelining.
     _wants: AtomicU32,

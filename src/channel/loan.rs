@@ -1,11 +1,11 @@
 //! A loan: space in the region, written in place.
 
-use super::end::Deadline;
 use super::layout::INLINE_BYTES;
 use super::memory::Place;
 use super::publisher::{Asked, Publisher};
 use super::turn::Word;
 use crate::error::Error;
+use crate::sys::deadline::Deadline;
 use crate::sys::view::ViewMut;
 use std::io;
 use std::time::Duration;

@@ -35,8 +35,8 @@ impl Place {
     }
 }
 
-/// A mapped region: header, then payload. Every range is checked against what this process has
-/// mapped, never against a number that a peer can write.
+/// A mapped region: header, then payload. Every range is checked against what this process has mapped, never against
+/// a number that a peer can write.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory<'a>(pub(crate) &'a Mapping);
 
@@ -49,8 +49,8 @@ impl<'a> Memory<'a> {
     #[inline]
     pub(crate) fn header(self) -> &'a Header {
         let header = self.0.at(0, HEADER_BYTES).cast::<Header>();
-        // SAFETY: that many mapped bytes, at a page, for as long as the mapping is borrowed; every
-        // field is an atomic or never touched, and any bytes are valid for those.
+        // SAFETY: that many mapped bytes, at a page, for as long as the mapping is borrowed; every field is an atomic
+        // or never touched, and any bytes are valid for those.
         unsafe { &*header }
     }
 

@@ -1,22 +1,22 @@
 //! A message where it stands: views, `Read`, and letting go of it.
 
 use super::consumer::Consumer;
-use super::end::Deadline;
 use super::memory::Place;
 use crate::error::Error;
+use crate::sys::deadline::Deadline;
 use crate::sys::view::View;
 use std::io;
 use std::time::Duration;
 
 /// A message where it stands.
 ///
-/// Dropping it acknowledges it: it is consumed, and its place is the publisher's again. Dropping it
-/// in a panic gives it back instead: the next `consume` has it once more, marked. Until then it
-/// is not lost, whatever happens to this process.
+/// Dropping it acknowledges it: it is consumed, and its place is the publisher's again. Dropping it in a panic gives
+/// it back instead: the next `consume` has it once more, marked. Until then it is not lost, whatever happens to this
+/// process.
 ///
-/// It is read from the front by [`io::Read`], piece by piece through [`view`](Self::view), or at
-/// once by [`to_vec`](Self::to_vec). One that is longer than the capacity comes in rounds: the
-/// publisher fills in the next when this one has been read.
+/// It is read from the front by [`io::Read`], piece by piece through [`view`](Self::view), or at once by
+/// [`to_vec`](Self::to_vec). One that is longer than the capacity comes in rounds: the publisher fills in the next
+/// when this one has been read.
 ///
 /// ```
 /// # let name = format!("doc-message-{}", std::process::id());
@@ -78,14 +78,10 @@ impl<'c> Message<'c> {
         self.consumer.current.limit = limit;
     }
 
-    /// What stands in the region and was not read yet: the rest of the message, or of a long one's
-    /// present round.
+    /// What stands in the region and was not read yet: the rest of the message, or of a long one's present round.
     pub fn view(&self) -> View<'_> {
-        let (place, len) = if self.consumer.current.word.is_some() {
-            self.consumer.round()
-        } else {
-            (Place::Payload, 0)
-        };
+        let (place, len) =
+            if self.consumer.current.word.is_some() { self.consumer.round() } else { (Place::Payload, 0) };
         let read = self.consumer.current.read.min(len);
         self.consumer.end.memory().view(place, read, len - read)
     }
@@ -93,8 +89,8 @@ impl<'c> Message<'c> {
     /// Lets go of this round and waits for the next. False where this is the last.
     ///
     /// # Errors
-    /// [`Error::PeerDied`], [`Error::Aborted`] where the publisher gave up, [`Error::TimedOut`].
-    /// Then the rest never comes.
+    /// [`Error::PeerDied`], [`Error::Aborted`] where the publisher gave up, [`Error::TimedOut`]. Then the rest never
+    /// comes.
     pub fn next_round(&mut self) -> Result<bool, Error> {
         self.consumer.advance(Deadline::of(self.consumer.current.limit))
     }
@@ -124,8 +120,8 @@ impl<'c> Message<'c> {
     /// Only for a reply longer than the capacity: until the caller has all but the last round.
     ///
     /// # Errors
-    /// [`Error::NotACall`] where none was asked for: the message is acknowledged all the same.
-    /// [`Error::CallerGone`] where nobody waits for it any more.
+    /// [`Error::NotACall`] where none was asked for: the message is acknowledged all the same. [`Error::CallerGone`]
+    /// where nobody waits for it any more.
     #[inline]
     pub fn reply(self, bytes: &[u8]) -> Result<(), Error> {
         self.consumer.reply_until(bytes, Deadline::NEVER)

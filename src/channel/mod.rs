@@ -1,25 +1,22 @@
 //! The channel: call and answer between exactly two processes, at the least latency there is.
 //!
-//! One region of shared memory, 4 MiB unless asked otherwise, and two named semaphores. A
-//! [`Publisher`] publishes or calls, a [`Consumer`] consumes and replies, turn by turn.
+//! One region of shared memory, 4 MiB unless asked otherwise, and two named semaphores. A [`Publisher`] publishes or
+//! calls, a [`Consumer`] consumes and replies, turn by turn.
 //!
 //! # Which floor
 //!
-//! For one pair of programs that call and answer, this one. It waits on threads: a program that
-//! waits in `poll` or in an async runtime, and a server with many connections, want endpoints; a
-//! pool of workers wants block files. Both stand on this one and are not built yet; until then a
-//! server gives each caller a channel.
+//! For one pair of programs that call and answer, this one. It waits on threads: a program that waits in `poll` or in
+//! an async runtime, and a server with many connections, want endpoints; a pool of workers wants block files. Both
+//! stand on this one and are not built yet; until then a server gives each caller a channel.
 //!
 //! # What it promises
 //!
-//! * The consumer gets exactly the bytes and the length that were published, 0 included, in order,
-//!   each message once.
+//! * The consumer gets exactly the bytes and the length that were published, 0 included, in order, each message once.
 //! * Up to the capacity a message is one contiguous piece; above it, it comes in rounds.
-//! * What `publish` acknowledged is not lost: it stays in the region until a consumer let go of it.
-//!   A consumer that dies with a message leaves it to the next one, marked
-//!   [`redelivered`](Message::redelivered).
-//! * **When the peer dies** by whatever means, the survivor gets [`Error::PeerDied`] within a tenth
-//!   of a second and goes on with the next peer on the same name. Nobody has to clean up.
+//! * What `publish` acknowledged is not lost: it stays in the region until a consumer let go of it. A consumer that
+//!   dies with a message leaves it to the next one, marked [`redelivered`](Message::redelivered).
+//! * **When the peer dies** by whatever means, the survivor gets [`Error::PeerDied`] within a tenth of a second and
+//!   goes on with the next peer on the same name. Nobody has to clean up.
 //! * While both ends are busy there is no system call; while both wait there is no CPU used.
 //!
 //! `docs/recovery.md` has the table of who died where; `turn.rs` has the proof.
@@ -49,11 +46,10 @@
 //!
 //! # Its files, in reading order
 //!
-//! `turn.rs` whose turn it is: the states, the edges, the proof; `model.rs` beside it.
-//! `layout.rs` every shared byte. `memory.rs` the region, and where messages stand. `attach.rs`
-//! what its regions are; creating, opening and removing them is `sys/door.rs`. `end.rs` waiting for
-//! the turn. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs` and `message.rs`.
-//! `options.rs` what can be chosen.
+//! `turn.rs` whose turn it is: the states, the edges, the proof; `model.rs` beside it. `layout.rs` every shared byte.
+//! `memory.rs` the region, and where messages stand. `attach.rs` what its regions are; creating, opening and removing
+//! them is `sys/door.rs`. `end.rs` waiting for the turn. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs`
+//! and `message.rs`. `options.rs` what can be chosen.
 
 mod attach;
 mod consumer;
@@ -82,8 +78,7 @@ use crate::sys::door::Intent;
 use attach::Shared;
 use std::sync::Arc;
 
-/// An open channel, from which its ends are taken. The ends own their share: the handle may be
-/// dropped before them.
+/// An open channel, from which its ends are taken. The ends own their share: the handle may be dropped before them.
 ///
 /// ```
 /// use antiphon::Channel;
@@ -113,8 +108,8 @@ impl Channel {
     /// Opens a channel that is there, and takes over what the dead left in it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Incompatible`] and [`Error::NameCollision`] where it is not
-    /// the one that was meant; [`Error::NotAChannel`], [`Error::NotPermitted`], [`Error::BadName`].
+    /// [`Error::NotFound`]; [`Error::Incompatible`] and [`Error::NameCollision`] where it is not the one that was
+    /// meant; [`Error::NotAChannel`], [`Error::NotPermitted`], [`Error::BadName`].
     pub fn open(name: &str) -> Result<Self, Error> {
         ChannelOptions::new().open(name)
     }
@@ -127,8 +122,8 @@ impl Channel {
         ChannelOptions::new().open_or_create(name)
     }
 
-    /// Removes a channel's name. Those who are attached keep the channel and are not disturbed;
-    /// nobody else can come to it. The last end to leave does this by itself.
+    /// Removes a channel's name. Those who are attached keep the channel and are not disturbed; nobody else can come
+    /// to it. The last end to leave does this by itself.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::NotAChannel`] for anything else of the name, which stays.
@@ -136,11 +131,7 @@ impl Channel {
         Shared::unlink(&Name::new(name)?)
     }
 
-    pub(crate) fn attach(
-        name: &str,
-        intent: Intent,
-        options: ChannelOptions,
-    ) -> Result<Self, Error> {
+    pub(crate) fn attach(name: &str, intent: Intent, options: ChannelOptions) -> Result<Self, Error> {
         let shared = Shared::attach(Name::new(name)?, intent, options)?;
         Ok(Channel { shared: Arc::new(shared), wait: options.wait })
     }

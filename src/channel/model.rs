@@ -1,26 +1,25 @@
-//! The turn and the bell under loom: `turn.rs` and `bell::sleep` as they are shipped, through the
-//! interleavings and the stale reads that the memory model allows.
+//! The turn and the bell under loom: `turn.rs` and `bell::sleep` as they are shipped, through the interleavings and
+//! the stale reads that the memory model allows.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --lib model
 //! ```
 //!
-//! What stands in for the rest: the payload is a loom cell, so that two owners at once, or an owner
-//! that has not acquired what the other wrote, fail. A bell counts its tokens, and a sleep without
-//! a limit ends by a token or by a *tick* that the model gives, by nothing else: a lost wake-up is
-//! a deadlock, which loom reports. A sleep with a limit takes a token that is there, or gives up at
-//! once; loom puts everything that may happen in a longer one before it. A process that dies is a
-//! function that returns; whoever takes its seat goes on in the same thread, which orders the two
-//! as the seat's lock does. The two ends do in words of the turn what `publisher.rs` and
+//! What stands in for the rest: the payload is a loom cell, so that two owners at once, or an owner that has not
+//! acquired what the other wrote, fail. A bell counts its tokens, and a sleep without a limit ends by a token or by a
+//! *tick* that the model gives, by nothing else: a lost wake-up is a deadlock, which loom reports. A sleep with a
+//! limit takes a token that is there, or gives up at once; loom puts everything that may happen in a longer one
+//! before it. A process that dies is a function that returns; whoever takes its seat goes on in the same thread,
+//! which orders the two as the seat's lock does. The two ends do in words of the turn what `publisher.rs` and
 //! `consumer.rs` do.
 //!
-//! Loom does not let a load see a store that comes later in the other thread (load buffering), and
-//! gives a fence no place of its own: it happens with the operation before it. `ci/weaken` shows
-//! what these models see: it weakens each ordering in `turn.rs`, and one of them must fail.
+//! Loom does not let a load see a store that comes later in the other thread (load buffering), and gives a fence no
+//! place of its own: it happens with the operation before it. `ci/weaken` shows what these models see: it weakens
+//! each ordering in `turn.rs`, and one of them must fail.
 //!
-//! Each model also says which outcomes it has to have seen: one that lost its race for good would
-//! prove nothing. Where the interleavings are too many, the preemptions of a running thread are
-//! bounded, which is said at the model; loom's authors found two to three enough for most bugs.
+//! Each model also says which outcomes it has to have seen: one that lost its race for good would prove nothing.
+//! Where the interleavings are too many, the preemptions of a running thread are bounded, which is said at the model;
+//! loom's authors found two to three enough for most bugs.
 
 use super::turn::{Abandoning, Content, Side, Turn, Word};
 use crate::bell::{Awaited, Ring, sleep};
@@ -44,13 +43,7 @@ impl crate::sys::cell::Cell for AtomicU64 {
     fn swap(&self, value: u64, order: Ordering) -> u64 {
         self.swap(value, order)
     }
-    fn compare_exchange(
-        &self,
-        current: u64,
-        new: u64,
-        order: Ordering,
-        failed: Ordering,
-    ) -> Result<u64, u64> {
+    fn compare_exchange(&self, current: u64, new: u64, order: Ordering, failed: Ordering) -> Result<u64, u64> {
         self.compare_exchange(current, new, order, failed)
     }
     fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
@@ -507,13 +500,7 @@ impl End {
         }
     }
 
-    fn reply(
-        &mut self,
-        word: Word,
-        value: u64,
-        dies: Dies,
-        limit: Limit,
-    ) -> Result<Received, Died> {
+    fn reply(&mut self, word: Word, value: u64, dies: Dies, limit: Limit) -> Result<Received, Died> {
         self.turn().begin_reply(word);
         self.region.payload.set(value * 10);
         if dies == Dies::Replying {
@@ -734,11 +721,7 @@ fn each_call_gets_its_own_reply() {
 }
 
 /// A call that is given up while the consumer dies as `dies` says, and then one that is not.
-fn abandon_a_call(
-    preemptions: impl Into<Option<usize>>,
-    dies: Dies,
-    outcomes_must_be: &[&'static str],
-) {
+fn abandon_a_call(preemptions: impl Into<Option<usize>>, dies: Dies, outcomes_must_be: &[&'static str]) {
     let outcomes = Outcomes::default();
     let seen = outcomes.clone();
     explore(preemptions, move || {
@@ -1013,16 +996,10 @@ fn stream(publishers: Limit, consumers: Limit, outcomes_must_be: &[&'static str]
 fn a_long_message_comes_whole_or_both_ends_know_that_it_did_not() {
     stream(Limit::Never, Limit::Never, &["whole"]);
     stream(Limit::Never, Limit::Sleeps(1), &["whole", "the consumer gave up"]);
-    let gave_up =
-        ["withdrawn", "skipped", "the publisher gave up", "the publisher missed the end", "whole"];
+    let gave_up = ["withdrawn", "skipped", "the publisher gave up", "the publisher missed the end", "whole"];
     stream(Limit::Sleeps(1), Limit::Never, &gave_up);
-    let both_gave_up = [
-        "withdrawn",
-        "skipped",
-        "the publisher gave up",
-        "the publisher missed the end",
-        "the consumer gave up",
-    ];
+    let both_gave_up =
+        ["withdrawn", "skipped", "the publisher gave up", "the publisher missed the end", "the consumer gave up"];
     stream(Limit::Sleeps(1), Limit::Sleeps(1), &both_gave_up);
 }
 

@@ -40,8 +40,8 @@ impl ChannelOptions {
         ChannelOptions { capacity: 4 * 1024 * 1024, wait: Wait::Adaptive, mode: 0o600 }
     }
 
-    /// The payload's bytes: a message up to this long is one piece. A multiple of 64 KiB. Whoever
-    /// creates the channel decides; on open it is the channel's own.
+    /// The payload's bytes: a message up to this long is one piece. A multiple of 64 KiB. Whoever creates the channel
+    /// decides; on open it is the channel's own.
     pub const fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes;
         self
@@ -53,8 +53,8 @@ impl ChannelOptions {
         self
     }
 
-    /// The permission bits of what is created, `0o600` unless set. Whoever may write the region is
-    /// trusted not to truncate it.
+    /// The permission bits of what is created, `0o600` unless set. Whoever may write the region is trusted not to
+    /// truncate it.
     pub const fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self

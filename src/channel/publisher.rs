@@ -1,7 +1,7 @@
 //! The publisher: publishing and calls.
 
 use super::attach::Shared;
-use super::end::{Deadline, End, Stop};
+use super::end::{End, Stop};
 use super::layout::INLINE_BYTES;
 use super::loan::Loan;
 use super::memory::Place;
@@ -10,6 +10,7 @@ use super::turn::{Content, Side, Word};
 use crate::bell::{Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
+use crate::sys::deadline::Deadline;
 use crate::sys::view::Gather;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use std::time::Duration;
 /// The end that publishes and calls. One process has it at a time.
 ///
 /// # Peer death
-/// When the consumer dies, the next operation that has to wait for it returns
-/// [`Error::PeerDied`], once; the one after that waits for the next consumer. A message that
-/// `publish` acknowledged stays in the region for that one, marked if the dead one had taken it.
+/// When the consumer dies, the next operation that has to wait for it returns [`Error::PeerDied`], once; the one
+/// after that waits for the next consumer. A message that `publish` acknowledged stays in the region for that one,
+/// marked if the dead one had taken it.
 ///
 /// ```
 /// # let name = format!("doc-publisher-{}", std::process::id());
@@ -56,16 +57,15 @@ impl Publisher {
 
     /// Publishes a message.
     ///
-    /// Up to the capacity, it stands in the region when this returns, and is delivered whatever
-    /// happens to this process. A longer one is delivered when this returns: until then the rest
-    /// of it is here.
+    /// Up to the capacity, it stands in the region when this returns, and is delivered whatever happens to this
+    /// process. A longer one is delivered when this returns: until then the rest of it is here.
     ///
     /// # Blocking
     /// Until the message before this one was consumed; for a longer one until it was consumed.
     ///
     /// # Errors
-    /// [`Error::PeerDied`] and [`Error::Disconnected`] while waiting: this message was not
-    /// published. [`Error::Aborted`] where the consumer gave up in the middle of a long one.
+    /// [`Error::PeerDied`] and [`Error::Disconnected`] while waiting: this message was not published.
+    /// [`Error::Aborted`] where the consumer gave up in the middle of a long one.
     #[inline]
     pub fn publish(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.send(&[IoSlice::new(bytes)], Asked::NoReply, Deadline::NEVER, "publish").map(drop)
@@ -83,8 +83,8 @@ impl Publisher {
     /// Publishes if that needs no waiting. False where the last message was not consumed yet.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish), and [`Error::TooLong`] above the capacity: a longer message
-    /// waits by its nature.
+    /// As [`publish`](Self::publish), and [`Error::TooLong`] above the capacity: a longer message waits by its
+    /// nature.
     pub fn try_publish(&mut self, bytes: &[u8]) -> Result<bool, Error> {
         self.end.shared.check_fork()?;
         let capacity = self.end.memory().capacity();
@@ -93,12 +93,7 @@ impl Publisher {
         }
         match self.end.try_wait() {
             Ok(Some(mine)) => {
-                self.send_whole(
-                    mine,
-                    &Gather::new(&[IoSlice::new(bytes)]),
-                    bytes.len(),
-                    Asked::NoReply,
-                );
+                self.send_whole(mine, &Gather::new(&[IoSlice::new(bytes)]), bytes.len(), Asked::NoReply);
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -118,28 +113,24 @@ impl Publisher {
     ///
     /// # Errors
     /// As there.
-    pub fn publish_vectored_timeout(
-        &mut self,
-        pieces: &[IoSlice<'_>],
-        limit: Duration,
-    ) -> Result<(), Error> {
+    pub fn publish_vectored_timeout(&mut self, pieces: &[IoSlice<'_>], limit: Duration) -> Result<(), Error> {
         self.send(pieces, Asked::NoReply, Deadline::after(limit), "publish").map(drop)
     }
 
     /// Publishes and returns what the consumer replied.
     ///
     /// # Errors
-    /// [`Error::NoReply`] where the consumer dropped the message. [`Error::PeerDied`] says whether
-    /// the message may have been acted on. A consumer that dies before it began to answer leaves
-    /// the call to the next one only while the caller still waits, that is for a tick at most.
+    /// [`Error::NoReply`] where the consumer dropped the message. [`Error::PeerDied`] says whether the message may
+    /// have been acted on. A consumer that dies before it began to answer leaves the call to the next one only while
+    /// the caller still waits, that is for a tick at most.
     pub fn call(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let mut reply = Vec::new();
         self.call_into(bytes, &mut reply)?;
         Ok(reply)
     }
 
-    /// [`call`](Self::call) with a limit: [`Error::TimedOut`] says whether the call was withdrawn
-    /// or its outcome is unknown. A reply that comes later is dropped.
+    /// [`call`](Self::call) with a limit: [`Error::TimedOut`] says whether the call was withdrawn or its outcome is
+    /// unknown. A reply that comes later is dropped.
     ///
     /// # Errors
     /// As there.
@@ -149,8 +140,8 @@ impl Publisher {
         Ok(reply)
     }
 
-    /// [`call`](Self::call) that puts the reply in the place of what `reply` held, and so needs no
-    /// new memory each time. After an error its content means nothing.
+    /// [`call`](Self::call) that puts the reply in the place of what `reply` held, and so needs no new memory each
+    /// time. After an error its content means nothing.
     ///
     /// # Errors
     /// As there.
@@ -163,17 +154,12 @@ impl Publisher {
     ///
     /// # Errors
     /// As there.
-    pub fn call_into_timeout(
-        &mut self,
-        bytes: &[u8],
-        reply: &mut Vec<u8>,
-        limit: Duration,
-    ) -> Result<(), Error> {
+    pub fn call_into_timeout(&mut self, bytes: &[u8], reply: &mut Vec<u8>, limit: Duration) -> Result<(), Error> {
         self.call_until(bytes, reply, Deadline::after(limit))
     }
 
-    /// Lends `len` bytes of the region, to be written in place and then published without a copy.
-    /// They hold whatever was there before.
+    /// Lends `len` bytes of the region, to be written in place and then published without a copy. They hold whatever
+    /// was there before.
     ///
     /// # Blocking
     /// Until the last message was consumed.
@@ -289,8 +275,8 @@ impl Publisher {
         self.end.pass(mine, asked.whole());
     }
 
-    /// Sends a message that does not fit, in rounds of the capacity. The consumer acknowledges the
-    /// last round as it does a whole message; what comes instead of a round's `Drained` is final.
+    /// Sends a message that does not fit, in rounds of the capacity. The consumer acknowledges the last round as it
+    /// does a whole message; what comes instead of a round's `Drained` is final.
     fn stream(
         &mut self,
         mut mine: Word,
@@ -344,15 +330,10 @@ impl Publisher {
         }
     }
 
-    /// Waits for what the consumer makes of a message, and gives the message up if it has to.
-    /// `all_sent`: the consumer could have the whole of it.
+    /// Waits for what the consumer makes of a message, and gives the message up if it has to. `all_sent`: the
+    /// consumer could have the whole of it.
     #[inline]
-    pub(super) fn answer(
-        &mut self,
-        deadline: Deadline,
-        call: &'static str,
-        all_sent: bool,
-    ) -> Result<Word, Error> {
+    pub(super) fn answer(&mut self, deadline: Deadline, call: &'static str, all_sent: bool) -> Result<Word, Error> {
         let word = match self.end.wait(deadline, None) {
             Ok(word) => word,
             Err(stop) => match self.end.abandon() {
@@ -375,12 +356,7 @@ impl Publisher {
     }
 
     #[inline]
-    fn call_until(
-        &mut self,
-        bytes: &[u8],
-        reply: &mut Vec<u8>,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
+    fn call_until(&mut self, bytes: &[u8], reply: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
         match self.send(&[IoSlice::new(bytes)], Asked::Reply, deadline, "call")? {
             Some(word) => self.read_reply(word, reply, deadline),
             None => Err(self.end.corrupt("an acknowledgement of a call")),
@@ -389,12 +365,7 @@ impl Publisher {
 
     /// Reads the reply that came with `word`.
     #[inline]
-    pub(super) fn read_reply(
-        &mut self,
-        word: Word,
-        reply: &mut Vec<u8>,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
+    pub(super) fn read_reply(&mut self, word: Word, reply: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
         step!("call:answered");
         reply.clear();
         let memory = self.end.memory();

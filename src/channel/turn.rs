@@ -14,8 +14,8 @@
 //!
 //! # States and edges
 //!
-//! The turn's owner is the only one that passes it, by [`Turn::pass`]. Who waits may set its own
-//! *sleeps* bit and *abandoned*, nothing else.
+//! The turn's owner is the only one that passes it, by [`Turn::pass`]. Who waits may set its own *sleeps* bit and
+//! *abandoned*, nothing else.
 //!
 //! | publisher's turn | it came because the consumer | the publisher may pass |
 //! |---|---|---|
@@ -46,35 +46,31 @@
 //!
 //! # Why it is right
 //!
-//! **One owner.** Bit 0 changes in `pass` alone, and only the side that it names calls `pass`:
-//! an end learns of its turn by `look`, owns the payload until its own `pass`, and does not touch
-//! it afterwards. There is one process an end, since a seat has one holder. `look` acquires what
-//! `pass` released, so everything written under one turn is seen under the next: no two sides ever
-//! touch the payload at once, and none sees half of what the other wrote. Between two passings the
-//! word changes only by bits that carry no ownership.
+//! **One owner.** Bit 0 changes in `pass` alone, and only the side that it names calls `pass`: an end learns of its
+//! turn by `look`, owns the payload until its own `pass`, and does not touch it afterwards. There is one process an
+//! end, since a seat has one holder. `look` acquires what `pass` released, so everything written under one turn is
+//! seen under the next: no two sides ever touch the payload at once, and none sees half of what the other wrote.
+//! Between two passings the word changes only by bits that carry no ownership.
 //!
-//! **No lost wake-up.** A sleeper arms by compare-and-swap from a value that is not its turn.
-//! Every change of one word is totally ordered with every other, so the other side's `pass` comes
-//! either before the arming, which then fails and looks again, or after it, and then the exchange
-//! returns the bit and its caller posts. That order is the word's own, and needs no barrier; and
-//! every change of the word is a read-modify-write, so the relaxed ones in between do not cut off
-//! what `pass` released. A sleeper that gives up takes its bit back by the same kind of operation,
-//! with the same two outcomes ([`crate::bell`] counts the tokens).
+//! **No lost wake-up.** A sleeper arms by compare-and-swap from a value that is not its turn. Every change of one
+//! word is totally ordered with every other, so the other side's `pass` comes either before the arming, which then
+//! fails and looks again, or after it, and then the exchange returns the bit and its caller posts. That order is the
+//! word's own, and needs no barrier; and every change of the word is a read-modify-write, so the relaxed ones in
+//! between do not cut off what `pass` released. A sleeper that gives up takes its bit back by the same kind of
+//! operation, with the same two outcomes ([`crate::bell`] counts the tokens).
 //!
-//! **No message twice unmarked.** Taking a message puts its step into the consumer's note before a
-//! byte of it is given to anyone. A consumer that dies, or panics, before it passes the turn leaves
-//! content and step as they are; whoever takes its seat finds the note equal to the step and marks
-//! the message before it can be taken again. If the note differs nobody had it. If the dead one had
-//! begun its reply, which uses the message's bytes, the second note says so and the call ends as
-//! orphaned instead. The notes live in memory that the kernel keeps, and a killed process has done
-//! exactly the stores that its program order had come to: so note-before-use needs no barrier.
+//! **No message twice unmarked.** Taking a message puts its step into the consumer's note before a byte of it is
+//! given to anyone. A consumer that dies, or panics, before it passes the turn leaves content and step as they are;
+//! whoever takes its seat finds the note equal to the step and marks the message before it can be taken again. If the
+//! note differs nobody had it. If the dead one had begun its reply, which uses the message's bytes, the second note
+//! says so and the call ends as orphaned instead. The notes live in memory that the kernel keeps, and a killed
+//! process has done exactly the stores that its program order had come to: so note-before-use needs no barrier.
 //!
-//! **Withdrawn for certain, or unknown.** A caller whose time is up sets *abandoned*, fences, and
-//! reads the note. A consumer writes the note, fences, and reads the word. Of two sequentially
-//! consistent fences one comes first: if the caller's, the consumer sees *abandoned* and skips the
-//! message; if the consumer's, the caller sees the note and reports the outcome as unknown. It can
-//! happen that both see: then the message was skipped and reported as unknown, which is true.
-//! A late reply passes the turn to a caller that no longer waits for it; the content of a turn that
+//! **Withdrawn for certain, or unknown.** A caller whose time is up sets *abandoned*, fences, and reads the note. A
+//! consumer writes the note, fences, and reads the word. Of two sequentially consistent fences one comes first: if
+//! the caller's, the consumer sees *abandoned* and skips the message; if the consumer's, the caller sees the note and
+//! reports the outcome as unknown. It can happen that both see: then the message was skipped and reported as unknown,
+//! which is true. A late reply passes the turn to a caller that no longer waits for it; the content of a turn that
 //! came unasked means nothing to the publisher, so a late reply never answers a later call.
 //!
 //! `model.rs` runs this file, as it is shipped, through loom's interleavings.
@@ -253,8 +249,8 @@ impl<C: Cell> Turn<'_, C> {
         // EDGE pass (release): publishes the payload and the lengths.
         // EDGE arm (acquire): takes the sleeper's bit with it, so that one token is due.
         // EDGE abandon (acquire): shows whether the other side still waits for this.
-        // Not Acquire: of the other side's doings only those bits are wanted, an exchange always
-        // has the newest value, and who has passed touches nothing until a `look` acquires it.
+        // Not Acquire: of the other side's doings only those bits are wanted, an exchange always has the newest
+        // value, and who has passed touches nothing until a `look` acquires it.
         Word(self.word.swap(mine.passed(content, marks).0, Release))
     }
 
@@ -263,8 +259,8 @@ impl<C: Cell> Turn<'_, C> {
         // Relaxed: the value is only what to compare with; the turn is looked at again later.
         let mut seen = Word(self.word.load(Relaxed));
         while seen.side() != side {
-            // EDGE arm (release): the bit itself. Relaxed: nothing travels with it, a sleeper owns no
-            // bytes; the word's own total order decides between this and `pass`.
+            // EDGE arm (release): the bit itself. Relaxed: nothing travels with it, a sleeper owns no bytes; the
+            // word's own total order decides between this and `pass`.
             match self.word.compare_exchange(seen.0, seen.0 | side.sleeps(), Relaxed, Relaxed) {
                 Ok(_) => return true,
                 Err(changed) => seen = Word(changed),
@@ -285,8 +281,8 @@ impl<C: Cell> Turn<'_, C> {
         self.taken.store(seen.step(), Relaxed);
     }
 
-    /// The consumer takes a call, or the first round of a long message: `seen` is its turn. False
-    /// where who sent it gave it up before.
+    /// The consumer takes a call, or the first round of a long message: `seen` is its turn. False where who sent it
+    /// gave it up before.
     pub(crate) fn take(&self, seen: Word) -> bool {
         // EDGE note (release): by the fence. Relaxed: the message's bytes do not hang on it.
         // Partner: the fence in `abandon`. Store, then load, on both sides.
@@ -332,8 +328,8 @@ impl<C: Cell> Turn<'_, C> {
         Word(self.word.fetch_or(REDELIVERED, Relaxed))
     }
 
-    /// Repairs what the last publisher left, for whoever takes its seat: nobody waits for an answer
-    /// or for the end of a stream any more. A whole message stays: it was acknowledged.
+    /// Repairs what the last publisher left, for whoever takes its seat: nobody waits for an answer or for the end of
+    /// a stream any more. A whole message stays: it was acknowledged.
     pub(crate) fn repair_publisher(&self) {
         let Err(word) = self.look(Side::Publisher) else { return };
         if word.content() != Some(Content::Message) {
@@ -342,8 +338,8 @@ impl<C: Cell> Turn<'_, C> {
         }
     }
 
-    /// Repairs what the last consumer left, for whoever takes its seat. Returns the word that was
-    /// there where the turn was passed: whoever it shows sleeping is to be rung.
+    /// Repairs what the last consumer left, for whoever takes its seat. Returns the word that was there where the
+    /// turn was passed: whoever it shows sleeping is to be rung.
     pub(crate) fn repair_consumer(&self) -> Option<Word> {
         let word = self.look(Side::Consumer).ok()?;
         // Relaxed: the dead one's stores are done, and the seat's lock has ordered them before.
@@ -351,11 +347,7 @@ impl<C: Cell> Turn<'_, C> {
         let was_answered = self.replying.load(Relaxed) == word.step();
         match word.content() {
             // Nobody had it: it stays as it is.
-            Some(Content::Message | Content::Call | Content::Stream | Content::CallStream)
-                if !was_taken =>
-            {
-                None
-            }
+            Some(Content::Message | Content::Call | Content::Stream | Content::CallStream) if !was_taken => None,
             // The dead one had it, whole, and it is still whole: it stays, marked.
             Some(Content::Message | Content::Call) if !was_answered => {
                 self.give_back();

@@ -10,13 +10,7 @@ pub(crate) trait Cell {
     fn load(&self, order: Ordering) -> u64;
     fn store(&self, value: u64, order: Ordering);
     fn swap(&self, value: u64, order: Ordering) -> u64;
-    fn compare_exchange(
-        &self,
-        current: u64,
-        new: u64,
-        order: Ordering,
-        failed: Ordering,
-    ) -> Result<u64, u64>;
+    fn compare_exchange(&self, current: u64, new: u64, order: Ordering, failed: Ordering) -> Result<u64, u64>;
     fn fetch_or(&self, bits: u64, order: Ordering) -> u64;
     fn fetch_and(&self, bits: u64, order: Ordering) -> u64;
     /// `fence(order)`, of the same kind as the atomic.
@@ -43,13 +37,7 @@ impl Cell for AtomicU64 {
         self.swap(value, order)
     }
     #[inline]
-    fn compare_exchange(
-        &self,
-        current: u64,
-        new: u64,
-        order: Ordering,
-        failed: Ordering,
-    ) -> Result<u64, u64> {
+    fn compare_exchange(&self, current: u64, new: u64, order: Ordering, failed: Ordering) -> Result<u64, u64> {
         self.compare_exchange(current, new, order, failed)
     }
     #[inline]
@@ -64,8 +52,8 @@ impl Cell for AtomicU64 {
     fn fence(order: Ordering) {
         fence(order);
     }
-    /// On x86 an exchange is a full fence, and 7 ns cheaper than a store and a fence. The compiler
-    /// keeps later loads behind it, since it acquires.
+    /// On x86 an exchange is a full fence, and 7 ns cheaper than a store and a fence. The compiler keeps later loads
+    /// behind it, since it acquires.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     #[inline]
     fn store_and_fence(&self, value: u64, order: Ordering) {

@@ -1,10 +1,10 @@
 //! Copies between private and shared memory that the compiler cannot see through.
 //!
-//! Another process may write the shared side at any moment. For the language that is a race, and
-//! a race in code that the compiler sees is undefined behaviour. So the copy is made by the C
-//! library's `memcpy`, reached through a pointer that the compiler cannot follow: to it the call
-//! is an unknown function in another language, which reads bytes and writes bytes. What comes out
-//! of shared memory is then an ordinary copy, which nobody else can change while it is checked.
+//! Another process may write the shared side at any moment. For the language that is a race, and a race in code that
+//! the compiler sees is undefined behaviour. So the copy is made by the C library's `memcpy`, reached through a
+//! pointer that the compiler cannot follow: to it the call is an unknown function in another language, which reads
+//! bytes and writes bytes. What comes out of shared memory is then an ordinary copy, which nobody else can change
+//! while it is checked.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
@@ -24,8 +24,8 @@ fn memcpy() -> Memcpy {
 /// `to` starts `from.len()` mapped, writable bytes.
 #[inline]
 pub(crate) unsafe fn copy_in(to: *mut u8, from: &[u8]) {
-    // SAFETY: the caller vouches for `to`; `from` is a slice of that length, and private memory
-    // does not overlap a shared mapping.
+    // SAFETY: the caller vouches for `to`; `from` is a slice of that length, and private memory does not overlap a
+    // shared mapping.
     unsafe { memcpy()(to.cast(), from.as_ptr().cast(), from.len()) };
 }
 

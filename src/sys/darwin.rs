@@ -1,7 +1,7 @@
 //! Darwin: locks stand on a registry file, since shared memory takes none; no wait has a limit.
 //!
-//! `cfg(antiphon_darwin_rules)` builds this file on Linux, where a preloaded library makes Linux
-//! refuse what Darwin refuses and provides the few calls that Linux lacks (`ci/darwin-rules`).
+//! `cfg(antiphon_darwin_rules)` builds this file on Linux, where a preloaded library makes Linux refuse what Darwin
+//! refuses and provides the few calls that Linux lacks (`ci/darwin-rules`).
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
@@ -96,8 +96,8 @@ pub(crate) struct Anchor {
 }
 
 impl Anchor {
-    /// The registry's file, made where only the region is there: a cleaner of caches may have taken
-    /// it, and that must not make a channel invisible.
+    /// The registry's file, made where only the region is there: a cleaner of caches may have taken it, and that must
+    /// not make a channel invisible.
     pub(crate) fn find(name: &CStr) -> io::Result<Option<Self>> {
         if let Some(file) = open_file(name, OFlag::empty())? {
             return Ok(Some(Anchor { file }));
@@ -144,16 +144,15 @@ impl Anchor {
         }
     }
 
-    /// Takes back what `find_or_make` may have made: here that is a file of no length in a cache,
-    /// which the next one finds and uses.
+    /// Takes back what `find_or_make` may have made: here that is a file of no length in a cache, which the next one
+    /// finds and uses.
     pub(crate) fn undo(&self, _name: &CStr) -> io::Result<()> {
         Ok(())
     }
 
     /// Takes the file's name away, after the region's.
     pub(crate) fn remove(&self, name: &CStr) -> io::Result<()> {
-        if_there(retry(|| nix::unistd::unlink(&path(name).map_err(|_| nix::errno::Errno::EIO)?)))
-            .map(|_| ())
+        if_there(retry(|| nix::unistd::unlink(&path(name).map_err(|_| nix::errno::Errno::EIO)?))).map(|_| ())
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -167,8 +166,8 @@ fn open_file(name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>> {
     if_there(retry(|| open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)))
 }
 
-/// The name's file in the registry: `confstr(3)` names the user's own cache directory, which other
-/// users cannot write.
+/// The name's file in the registry: `confstr(3)` names the user's own cache directory, which other users cannot
+/// write.
 fn path(name: &CStr) -> io::Result<PathBuf> {
     let mut directory = cache_directory()?;
     directory.push("antiphon");
@@ -192,9 +191,7 @@ fn path(name: &CStr) -> io::Result<PathBuf> {
 fn cache_directory() -> io::Result<PathBuf> {
     let mut buffer = [0u8; libc::PATH_MAX as usize];
     // SAFETY: `buffer` has room for the length that is given.
-    let len = unsafe {
-        libc::confstr(_CS_DARWIN_USER_CACHE_DIR, buffer.as_mut_ptr().cast(), buffer.len())
-    };
+    let len = unsafe { libc::confstr(_CS_DARWIN_USER_CACHE_DIR, buffer.as_mut_ptr().cast(), buffer.len()) };
     match buffer.get(..len.saturating_sub(1)) {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(OsStr::from_bytes(path))),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "this user has no cache directory")),

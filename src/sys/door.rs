@@ -1,8 +1,8 @@
 //! Creating, opening, reclaiming and removing: everything that happens at the door.
 //!
-//! The door is a lock on one byte of the name's anchor. Whoever gets it checks that the name still
-//! leads to this very anchor, else starts again: so for every name there is one door, and what is
-//! seen under it stays true until it is left. Under the door a name is in one of these states:
+//! The door is a lock on one byte of the name's anchor. Whoever gets it checks that the name still leads to this very
+//! anchor, else starts again: so for every name there is one door, and what is seen under it stays true until it is
+//! left. Under the door a name is in one of these states:
 //!
 //! | state | how it is known | what is done |
 //! |---|---|---|
@@ -13,10 +13,10 @@
 //! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds |
 //! | foreign | anything else | refused, and never touched |
 //!
-//! **Building**, in order: size, reserve, `MAKING`, fill in, semaphores made anew, a seat, the magic.
-//! **Removing**, in order: the mark `removed`, the semaphores, the region's name, the registry's.
-//! The region's name goes last, since the door hangs on it: as long as it stands, nobody can make
-//! new semaphores of the same name that the remover would then take away.
+//! **Building**, in order: size, reserve, `MAKING`, fill in, semaphores made anew, a seat, the magic. **Removing**,
+//! in order: the mark `removed`, the semaphores, the region's name, the registry's. The region's name goes last,
+//! since the door hangs on it: as long as it stands, nobody can make new semaphores of the same name that the remover
+//! would then take away.
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
@@ -114,8 +114,8 @@ enum Standing {
 fn system(name: &Name, call: &'static str, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ELOOP) => not_a_channel(name, "it is a symbolic link"),
-        // What shm_open says of a directory (glibc, the others), and of a socket. Names are checked,
-        // so that none of these can be about the name.
+        // What shm_open says of a directory (glibc, the others), and of a socket. Names are checked, so that none of
+        // these can be about the name.
         Some(libc::EINVAL | libc::EISDIR | libc::ENXIO) if call == "shm_open" => {
             not_a_channel(name, "it is no shared memory but a directory or a socket")
         }
@@ -133,13 +133,7 @@ fn not_found(name: &Name) -> Error {
 
 impl Attachment {
     /// Does what `intent` says with `name`. A region that is made has `total` bytes.
-    pub(crate) fn attach(
-        name: Name,
-        intent: Intent,
-        kind: &Kind,
-        total: usize,
-        mode: u32,
-    ) -> Result<Self, Error> {
+    pub(crate) fn attach(name: Name, intent: Intent, kind: &Kind, total: usize, mode: u32) -> Result<Self, Error> {
         let forks = process::count_forks();
         let me = Who::mine();
         let system_name = name.region();
@@ -164,8 +158,7 @@ impl Attachment {
             let Some((probe, anchor_id)) = described else {
                 continue; // Removed while we waited.
             };
-            let entering =
-                Entering { name: &name, kind, anchor: &anchor, probe: &probe, anchor_id, me };
+            let entering = Entering { name: &name, kind, anchor: &anchor, probe: &probe, anchor_id, me };
             let (mapping, bells, handle) = match entering.standing().inspect_err(undo)? {
                 Standing::Complete(mapping) if intent == Intent::Create => {
                     if let Some(pid) = entering.living_holder(&mapping)? {
@@ -190,8 +183,7 @@ impl Attachment {
                 })?,
             };
             drop(door);
-            let attachment =
-                Attachment { name, mapping, bells, anchor, probe, anchor_id, me, forks, handle };
+            let attachment = Attachment { name, mapping, bells, anchor, probe, anchor_id, me, forks, handle };
             return Ok(attachment);
         }
     }
@@ -238,12 +230,7 @@ impl Attachment {
     }
 
     /// Takes an end's seat; `repair` mends what its last holder left. `seat` is its name in errors.
-    pub(crate) fn sit(
-        &self,
-        end: usize,
-        seat: &'static str,
-        repair: impl FnOnce(),
-    ) -> Result<Taken, Error> {
+    pub(crate) fn sit(&self, end: usize, seat: &'static str, repair: impl FnOnce()) -> Result<Taken, Error> {
         self.check_fork()?;
         let _door = Door::enter(&self.anchor, &self.name, DOOR_PATIENCE)?;
         step!("attach:at-the-door");
@@ -262,8 +249,7 @@ impl Attachment {
         &self.bells[end & 1]
     }
 
-    /// An attachment that was made before a fork is of no use in the child: parent and child would
-    /// sit in one seat.
+    /// An attachment that was made before a fork is of no use in the child: parent and child would sit in one seat.
     #[inline]
     pub(crate) fn check_fork(&self) -> Result<(), Error> {
         if self.is_forked() { Err(self.forked()) } else { Ok(()) }
@@ -279,8 +265,8 @@ impl Attachment {
         Error::Forked { name: self.name.to_string() }
     }
 
-    /// Leaves in order. The last one that does removes the names, unless something there is to be
-    /// kept. Called once, when the attachment is dropped.
+    /// Leaves in order. The last one that does removes the names, unless something there is to be kept. Called once,
+    /// when the attachment is dropped.
     pub(crate) fn leave(&self, is_to_be_kept: impl FnOnce() -> bool) {
         if self.is_forked() {
             return; // The parent's seat and the parent's names.
@@ -310,8 +296,7 @@ fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u
     Ok(probe.map(|probe| (probe, id)))
 }
 
-/// Takes all names of a region away, under the door. Repeated after a death, it goes on where the
-/// last one stopped.
+/// Takes all names of a region away, under the door. Repeated after a death, it goes on where the last one stopped.
 fn remove_names(name: &Name, anchor: &Anchor, region: Option<&Mapping>) -> Result<(), Error> {
     if let Some(region) = region {
         // Relaxed: whoever reads it holds the door, and that lock orders the two.
@@ -363,8 +348,8 @@ impl Entering<'_> {
         let len = region::len(&object).map_err(|e| system(name, "fstat", e))?;
         let len = match len {
             None => return Err(not_a_channel(name, "it is no shared memory")),
-            // Another's would be another's for good, whatever was built in it, and whoever had it
-            // open before could look on.
+            // Another's would be another's for good, whatever was built in it, and whoever had it open before could
+            // look on.
             Some(0) if !region::is_mine(&object).map_err(|e| system(name, "fstat", e))? => {
                 return Err(not_a_channel(name, "it is empty and belongs to another user"));
             }
@@ -399,11 +384,7 @@ impl Entering<'_> {
             let differ = || Error::Incompatible { name: name(), what, theirs, ours };
             if theirs == ours { Ok(()) } else { Err(differ()) }
         };
-        same(
-            "layout version",
-            record.version.load(Relaxed).into(),
-            self.kind.layout_version.into(),
-        )?;
+        same("layout version", record.version.load(Relaxed).into(), self.kind.layout_version.into())?;
         same("word size", record.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64)?;
         same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::LIBC_FLAVOUR.into())?;
         same("capacity", record.capacity.load(Relaxed), capacity as u64)?;
@@ -444,9 +425,7 @@ impl Entering<'_> {
         step!("create:sized");
         let free = super::bytes_free(&object);
         super::reserve(&object, total).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull => {
-                Error::NoSpace { name: name.to_string(), need: total as u64, have: free }
-            }
+            io::ErrorKind::StorageFull => Error::NoSpace { name: name.to_string(), need: total as u64, have: free },
             _ => system(name, "fallocate", e),
         })?;
         step!("create:reserved");

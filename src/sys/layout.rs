@@ -1,7 +1,7 @@
 //! What every region begins with: who made it, and who is attached.
 //!
-//! All fields are atomics, since another process may write any of them at any time: a value is
-//! loaded once, and the copy is what gets checked and used.
+//! All fields are atomics, since another process may write any of them at any time: a value is loaded once, and the
+//! copy is what gets checked and used.
 
 use crate::name;
 use static_assertions::const_assert_eq;

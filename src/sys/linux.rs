@@ -11,8 +11,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-// glibc keeps the semaphore NAME in sem.NAME, musl in NAME, and a 32-bit glibc stores its value
-// otherwise than a 64-bit one (the word size is compared too).
+// glibc keeps the semaphore NAME in sem.NAME, musl in NAME, and a 32-bit glibc stores its value otherwise than a
+// 64-bit one (the word size is compared too).
 #[cfg(target_env = "gnu")]
 pub(crate) const LIBC_FLAVOUR: u32 = 1;
 #[cfg(target_env = "musl")]
@@ -31,8 +31,8 @@ unsafe extern "C" {
 
 /// Field 22 of `/proc/<pid>/stat`, `proc_pid_stat(5)`: clock ticks since boot.
 pub(crate) fn start_time(pid: u32) -> Started {
-    // The system's own word comes first: /proc may be absent, another namespace's, or mounted with
-    // `hidepid`, and then shows somebody else under this number, or nobody.
+    // The system's own word comes first: /proc may be absent, another namespace's, or mounted with `hidepid`, and
+    // then shows somebody else under this number, or nobody.
     if !is_there(pid) {
         return Started::Gone;
     }
@@ -49,8 +49,7 @@ pub(crate) fn start_time(pid: u32) -> Started {
     let Some(command_end) = stat.iter().rposition(|byte| *byte == b')') else {
         return Started::Unknown;
     };
-    let mut fields =
-        stat[command_end + 1..].split(u8::is_ascii_whitespace).filter(|f| !f.is_empty());
+    let mut fields = stat[command_end + 1..].split(u8::is_ascii_whitespace).filter(|f| !f.is_empty());
     let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<u64>().ok();
     let state = fields.next(); // Field 3.
     let threads = fields.nth(16).and_then(number); // Field 20.
@@ -90,20 +89,19 @@ impl Exit {
     }
 }
 
-/// Whether /proc has the numbers of this process's namespace: from there the process has one
-/// number, from an outer namespace's one more for each that lies between; `proc_pid_status(5)`.
+/// Whether /proc has the numbers of this process's namespace: from there the process has one number, from an outer
+/// namespace's one more for each that lies between; `proc_pid_status(5)`.
 fn proc_is_ours() -> bool {
     let Ok(status) = std::fs::read("/proc/self/status") else { return false };
     let mut lines = status.split(|byte| *byte == b'\n');
     let numbers = lines.find_map(|line| line.strip_prefix(b"NSpid:"));
     // Without the line the kernel knows no pid namespaces.
-    numbers.is_none_or(|numbers| {
-        numbers.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty()).count() == 1
-    })
+    numbers
+        .is_none_or(|numbers| numbers.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty()).count() == 1)
 }
 
-/// The inode of `/proc/self/ns/pid`, `namespaces(7)`, and in its upper half that of the time
-/// namespace, whose offset start times have in them; 0 without /proc.
+/// The inode of `/proc/self/ns/pid`, `namespaces(7)`, and in its upper half that of the time namespace, whose offset
+/// start times have in them; 0 without /proc.
 pub(crate) fn pid_namespace() -> u64 {
     let inode = |path| stat(path).map_or(0, |stat| stat.st_ino);
     match inode("/proc/self/ns/pid") {
@@ -124,8 +122,7 @@ pub(crate) fn reserve(object: &OwnedFd, len: usize) -> io::Result<()> {
     super::retry(|| nix::fcntl::fallocate(object, nix::fcntl::FallocateFlags::empty(), 0, len))
 }
 
-/// Bytes that the file system of the object could still give; a mount without a limit counts as
-/// unknown.
+/// Bytes that the file system of the object could still give; a mount without a limit counts as unknown.
 pub(crate) fn bytes_free(object: &OwnedFd) -> Option<u64> {
     let info = nix::sys::statvfs::fstatvfs(object).ok()?;
     (info.blocks() > 0).then(|| info.blocks_available() as u64 * info.fragment_size() as u64)
@@ -201,8 +198,8 @@ impl Anchor {
         Ok(region::open(name)?.map(|file| Anchor { file }))
     }
 
-    /// Finds it or makes it, empty. `fs.protected_regular` makes a plain `O_CREAT` on another's
-    /// file fail: so it is opened first, and made exclusively only where it is missing.
+    /// Finds it or makes it, empty. `fs.protected_regular` makes a plain `O_CREAT` on another's file fail: so it is
+    /// opened first, and made exclusively only where it is missing.
     pub(crate) fn find_or_make(name: &CStr, mode: u32) -> io::Result<Self> {
         loop {
             if let Some(found) = Self::find(name)? {

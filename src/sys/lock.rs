@@ -2,11 +2,11 @@
 //!
 //! See `fcntl_locking(2)`, "Open file description locks". Three facts carry the design:
 //!
-//! * The kernel drops the lock when the last descriptor *and mapping* of the description is gone,
-//!   whatever ended the process. So a description that locks is never mapped.
+//! * The kernel drops the lock when the last descriptor *and mapping* of the description is gone, whatever ended the
+//!   process. So a description that locks is never mapped.
 //! * A description does not see its own locks: probing goes through a second description.
-//! * A forked child shares the description and keeps its locks: a lock alone does not prove that
-//!   the process which took it is alive. [`super::process`] has the second half of the proof.
+//! * A forked child shares the description and keeps its locks: a lock alone does not prove that the process which
+//!   took it is alive. [`super::process`] has the second half of the proof.
 //!
 //! Bytes beyond the end of the file can be locked as well as any other.
 
@@ -27,8 +27,8 @@ fn byte_lock(kind: libc::c_int, byte: u64) -> libc::flock {
 
 fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> io::Result<()> {
     loop {
-        // SAFETY: `fd` is open for as long as it is borrowed, and these commands take a pointer to
-        // a `flock`, which `lock` is.
+        // SAFETY: `fd` is open for as long as it is borrowed, and these commands take a pointer to a `flock`, which
+        // `lock` is.
         let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut *lock) };
         if done != -1 {
             return Ok(());

@@ -15,21 +15,22 @@
 //! | `allow` | give a new semaphore the mode that was asked for, whatever the umask |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!
-//! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what
-//! tells the living from the dead: the kernel drops them when a process is gone, however it went.
-//! On Linux they work on the region itself. Darwin refuses locks on shared memory, so there the
-//! anchor is a small file of the same name in a registry. Everything above asks only for these:
-//! `Anchor::find` and `find_or_make`, `leads_here` (the name still means this very file), `probe`
-//! (a second, independent description of the same file), `id`, `undo` and `remove`.
+//! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what tells the living
+//! from the dead: the kernel drops them when a process is gone, however it went. On Linux they work on the region
+//! itself. Darwin refuses locks on shared memory, so there the anchor is a small file of the same name in a registry.
+//! Everything above asks only for these: `Anchor::find` and `find_or_make`, `leads_here` (the name still means this
+//! very file), `probe` (a second, independent description of the same file), `id`, `undo` and `remove`.
 //!
-//! A third system has to provide the same list, and shared memory with `shm_open`, named
-//! semaphores and descriptor locks as above.
+//! A third system has to provide the same list, and shared memory with `shm_open`, named semaphores and descriptor
+//! locks as above.
 
 pub(crate) mod cell;
 pub(crate) mod copy;
+pub(crate) mod deadline;
 pub(crate) mod door;
 pub(crate) mod layout;
 pub(crate) mod lock;
+pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod region;
 pub(crate) mod seat;
@@ -76,8 +77,8 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Whether this process may run on one processor only, as things stood at the first asking: for
-/// systems that do not tell on which it runs.
+/// Whether this process may run on one processor only, as things stood at the first asking: for systems that do not
+/// tell on which it runs.
 pub(crate) fn only_one_cpu() -> bool {
     use std::sync::OnceLock;
     static ONE: OnceLock<bool> = OnceLock::new();

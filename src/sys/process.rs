@@ -38,8 +38,8 @@ impl Who {
         Who { pid, start, namespace: platform::pid_namespace() }
     }
 
-    /// Whether the process is known to be gone. False proves nothing: the pid may belong to another
-    /// namespace, or the system may not say.
+    /// Whether the process is known to be gone. False proves nothing: the pid may belong to another namespace, or the
+    /// system may not say.
     pub(crate) fn is_gone(&self) -> bool {
         if self.namespace == 0 || self.namespace != platform::pid_namespace() {
             return false;
@@ -52,8 +52,8 @@ impl Who {
     }
 }
 
-/// A watch on the end of one process: a look at it costs a fraction of what asking for its start
-/// time does, and a pid that is used again does not deceive it.
+/// A watch on the end of one process: a look at it costs a fraction of what asking for its start time does, and a pid
+/// that is used again does not deceive it.
 pub(crate) struct ExitWatch(platform::Exit);
 
 impl ExitWatch {
@@ -75,8 +75,8 @@ impl ExitWatch {
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// How often this process and its ancestors forked since the first asking: a handle that remembers
-/// another number was made in an ancestor.
+/// How often this process and its ancestors forked since the first asking: a handle that remembers another number was
+/// made in an ancestor.
 #[inline]
 pub(crate) fn forks() -> u32 {
     // Relaxed: the child has one thread when it is born, and the handler ran in that one.
@@ -90,8 +90,8 @@ pub(crate) fn count_forks() -> u32 {
     }
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
-        // SAFETY: the handler touches one atomic, which is allowed in a forked child. A failure
-        // (no memory) leaves forks uncounted, which is no worse than not having asked.
+        // SAFETY: the handler touches one atomic, which is allowed in a forked child. A failure (no memory) leaves
+        // forks uncounted, which is no worse than not having asked.
         unsafe { platform::pthread_atfork(None, None, Some(in_child)) };
     });
     forks()

@@ -70,8 +70,7 @@ pub(crate) struct Mapping {
 
 // SAFETY: a mapping belongs to the process, not to a thread; it is unmapped once, by Drop.
 unsafe impl Send for Mapping {}
-// SAFETY: a shared reference gives out a pointer and a length, and nothing that a second thread
-// could spoil.
+// SAFETY: a shared reference gives out a pointer and a length, and nothing that a second thread could spoil.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -81,8 +80,7 @@ impl Mapping {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: the kernel chooses the address, so that nothing that is mapped is replaced.
         let base =
-            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, object.as_fd(), 0) }
-                .map_err(io_error)?;
+            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, object.as_fd(), 0) }.map_err(io_error)?;
         Ok(Mapping { base: base.cast(), len })
     }
 
@@ -90,8 +88,8 @@ impl Mapping {
         self.len
     }
 
-    /// Where `len` bytes behind `offset` stand: mapped for as long as the mapping lives. The start
-    /// of the mapping is at a page.
+    /// Where `len` bytes behind `offset` stand: mapped for as long as the mapping lives. The start of the mapping is
+    /// at a page.
     #[inline]
     pub(crate) fn at(&self, offset: usize, len: usize) -> *mut u8 {
         assert!(len <= self.len && offset <= self.len - len);
@@ -103,8 +101,8 @@ impl Mapping {
     #[inline]
     pub(crate) fn head(&self) -> &Head {
         let head = self.at(0, size_of::<Head>()).cast::<Head>();
-        // SAFETY: that many mapped bytes, at a page; every field is an atomic or never touched, and
-        // any bytes are valid for those.
+        // SAFETY: that many mapped bytes, at a page; every field is an atomic or never touched, and any bytes are
+        // valid for those.
         unsafe { &*head }
     }
 
@@ -145,8 +143,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `base` and `len` are what mmap gave; views and cells borrow from the mapping's
-        // owner, so that none is left.
+        // SAFETY: `base` and `len` are what mmap gave; views and cells borrow from the mapping's owner, so that none
+        // is left.
         let _ = unsafe { munmap(self.base.cast(), self.len) };
     }
 }

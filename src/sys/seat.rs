@@ -1,9 +1,9 @@
 //! Seats: who is attached, and whether that process still lives.
 //!
-//! A seat is a record in the header and a lock on one byte of the anchor. The record's word holds a
-//! *generation* and a *state*; each taking of the seat is a new generation, and **each generation
-//! has a lock byte of its own**. So a lock that outlives its process (a forked child keeps it) is
-//! in nobody's way, and a record never speaks of another's lock.
+//! A seat is a record in the header and a lock on one byte of the anchor. The record's word holds a *generation* and
+//! a *state*; each taking of the seat is a new generation, and **each generation has a lock byte of its own**. So a
+//! lock that outlives its process (a forked child keeps it) is in nobody's way, and a record never speaks of
+//! another's lock.
 //!
 //! | state | meaning | who may leave it |
 //! |---|---|---|
@@ -11,20 +11,19 @@
 //! | `SEATED` | the record names a process, which locked this generation's byte before | its holder, to `LEFT`; whoever holds the door once it is dead |
 //! | `LEFT` | its last holder left in order | whoever holds the door |
 //!
-//! Taking a seat, under the door: find it free or dead; lock the next generation's byte; repair
-//! what the last holder left; write the record; store the word. A taker that dies on the way leaves
-//! the old word standing, and the next one does the same again: the repairs may be repeated.
+//! Taking a seat, under the door: find it free or dead; lock the next generation's byte; repair what the last holder
+//! left; write the record; store the word. A taker that dies on the way leaves the old word standing, and the next
+//! one does the same again: the repairs may be repeated.
 //!
-//! A seated process is **dead** when its byte is not locked; or when its pid belongs to this
-//! process's namespace and that pid with that start time is no more. A record whose lock stands on
-//! another anchor (Darwin's registry file was removed in between) is judged by the pid alone.
+//! A seated process is **dead** when its byte is not locked; or when its pid belongs to this process's namespace and
+//! that pid with that start time is no more. A record whose lock stands on another anchor (Darwin's registry file was
+//! removed in between) is judged by the pid alone.
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
 //! | `seat` | `Seats::take`, `Seats::leave`: the word | `Seats::look_once`: the word | the record of that generation |
 //!
-//! Everything in a record is a peer's word: a false one makes its writer look dead or alive, and
-//! nothing else.
+//! Everything in a record is a peer's word: a false one makes its writer look dead or alive, and nothing else.
 
 use super::layout::{SEATS, Seat};
 use super::lock;
@@ -114,22 +113,18 @@ impl<'a> Seats<'a> {
         &self.records[number.0]
     }
 
-    /// The record of a seat as it stands: a peer's word, and only whole where `look` has just
-    /// found the same generation.
+    /// The record of a seat as it stands: a peer's word, and only whole where `look` has just found the same
+    /// generation.
     pub(crate) fn who(&self, number: SeatNumber) -> Who {
         let seat = self.seat(number);
         // Relaxed: a torn record is a wrong identity, which the system will not confirm.
-        Who {
-            pid: seat.pid.load(Relaxed),
-            start: seat.start.load(Relaxed),
-            namespace: seat.namespace.load(Relaxed),
-        }
+        Who { pid: seat.pid.load(Relaxed), start: seat.start.load(Relaxed), namespace: seat.namespace.load(Relaxed) }
     }
 
     /// Who sits there now. What it says may have changed by the time one reads it.
     pub(crate) fn look(&self, number: SeatNumber, care: Care) -> io::Result<Sitter> {
-        // A seat may change hands during a look: then the record is half the next one's. That is
-        // rare; only a hostile peer can do it again and again, and then any answer is as good.
+        // A seat may change hands during a look: then the record is half the next one's. That is rare; only a hostile
+        // peer can do it again and again, and then any answer is as good.
         for _ in 0..8 {
             let (sitter, is_settled) = self.look_once(number, care)?;
             if is_settled {
@@ -177,14 +172,9 @@ impl<'a> Seats<'a> {
         Ok(None)
     }
 
-    /// Takes a seat, under the door; `repair` mends what its last holder left. The pid of the
-    /// living holder, if there is one.
-    pub(crate) fn take(
-        &self,
-        number: SeatNumber,
-        me: Who,
-        repair: impl FnOnce(),
-    ) -> io::Result<Result<Taken, u32>> {
+    /// Takes a seat, under the door; `repair` mends what its last holder left. The pid of the living holder, if there
+    /// is one.
+    pub(crate) fn take(&self, number: SeatNumber, me: Who, repair: impl FnOnce()) -> io::Result<Result<Taken, u32>> {
         let before = match self.look(number, Care::LockAndPid)? {
             Sitter::Alive { pid, .. } => return Ok(Err(pid)),
             Sitter::Nobody => 0,

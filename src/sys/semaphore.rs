@@ -1,8 +1,8 @@
 //! Named semaphores.
 //!
-//! Unnamed ones would lie in the region, but Darwin has none. A named one is told by its name
-//! alone, so two things are kept: it is never reused (made anew with each region), and it is
-//! opened and removed under the door of the region that it belongs to.
+//! Unnamed ones would lie in the region, but Darwin has none. A named one is told by its name alone, so two things
+//! are kept: it is never reused (made anew with each region), and it is opened and removed under the door of the
+//! region that it belongs to.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
@@ -36,11 +36,9 @@ impl Semaphore {
             Self::unlink(name)?;
             let flags = libc::O_CREAT | libc::O_EXCL;
             match Self::open_with(|| {
-                // SAFETY: a NUL-terminated name, and the two arguments that O_CREAT asks for, in
-                // the types that variadic calls pass them in.
-                unsafe {
-                    libc::sem_open(name.as_ptr(), flags, mode as libc::c_uint, 0 as libc::c_uint)
-                }
+                // SAFETY: a NUL-terminated name, and the two arguments that O_CREAT asks for, in the types that
+                // variadic calls pass them in.
+                unsafe { libc::sem_open(name.as_ptr(), flags, mode as libc::c_uint, 0 as libc::c_uint) }
             }) {
                 Ok(made) => {
                     platform::allow(name, mode);

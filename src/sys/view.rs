@@ -7,8 +7,8 @@ use std::io::IoSlice;
 
 /// Bytes in shared memory that one may copy from.
 ///
-/// Another process can write them at any time, so there is no safe way to a `&[u8]`: what was
-/// checked could change before it is used. Copy out what has to be relied on.
+/// Another process can write them at any time, so there is no safe way to a `&[u8]`: what was checked could change
+/// before it is used. Copy out what has to be relied on.
 ///
 /// ```
 /// # let name = format!("doc-view-{}", std::process::id());
@@ -44,8 +44,8 @@ impl<'a> View<'a> {
         self.len == 0
     }
 
-    /// Copies the bytes from `offset` on to `to`, and returns how many that were: fewer than
-    /// `to` has room for where the view ends before.
+    /// Copies the bytes from `offset` on to `to`, and returns how many that were: fewer than `to` has room for where
+    /// the view ends before.
     pub fn copy_to(&self, offset: usize, to: &mut [u8]) -> usize {
         let len = to.len().min(self.len.saturating_sub(offset));
         if len > 0 {
@@ -66,8 +66,8 @@ impl<'a> View<'a> {
     /// # Safety
     /// Every process that can map this region keeps the protocol for as long as the slice lives.
     pub unsafe fn as_slice(&self) -> &'a [u8] {
-        // SAFETY: `new` checked the range; mapped for as long as it is borrowed; and by the caller's
-        // word nobody writes to it: the turn is this side's.
+        // SAFETY: `new` checked the range; mapped for as long as it is borrowed; and by the caller's word nobody
+        // writes to it: the turn is this side's.
         unsafe { std::slice::from_raw_parts(self.mapping.at(self.offset, self.len), self.len) }
     }
 }
@@ -103,11 +103,10 @@ impl<'a> ViewMut<'a> {
     /// The bytes in place.
     ///
     /// # Safety
-    /// Every process that can map this region keeps the protocol for as long as the slice lives, and
-    /// nobody in this one has another view of them.
+    /// Every process that can map this region keeps the protocol for as long as the slice lives, and nobody in this
+    /// one has another view of them.
     pub(crate) unsafe fn into_mut_slice(self) -> &'a mut [u8] {
-        // SAFETY: `new` checked the range; mapped for as long as it is borrowed; the rest is the
-        // caller's word.
+        // SAFETY: `new` checked the range; mapped for as long as it is borrowed; the rest is the caller's word.
         unsafe { std::slice::from_raw_parts_mut(self.mapping.at(self.offset, self.len), self.len) }
     }
 }
@@ -163,8 +162,7 @@ mod tests {
 
     #[test]
     fn gather_hands_out_every_byte_once_and_in_order() {
-        let pieces =
-            [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cdefg"), IoSlice::new(b"h")];
+        let pieces = [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cdefg"), IoSlice::new(b"h")];
         for step in 1..=9 {
             let mut gather = Gather::new(&pieces);
             assert_eq!(gather.len(), Some(8));

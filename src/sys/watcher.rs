@@ -1,16 +1,16 @@
 //! Ends a sleep on a semaphore where the system has no wait with a limit.
 //!
-//! Darwin has no `sem_timedwait`, and musl's counts by the wall clock. So a sleeper leaves word of
-//! its limit, and one thread of the process posts the sleeper's own semaphore when the limit has
-//! passed. The thread exists only while something sleeps, and a little longer so that sleep after
-//! sleep does not start it anew. It is the only thread that antiphon ever starts by itself.
+//! Darwin has no `sem_timedwait`, and musl's counts by the wall clock. So a sleeper leaves word of its limit, and one
+//! thread of the process posts the sleeper's own semaphore when the limit has passed. The thread exists only while
+//! something sleeps, and a little longer so that sleep after sleep does not start it anew. It is the only thread that
+//! antiphon ever starts by itself.
 //!
-//! Tokens are kept exact. The sleeper takes its word back under the same lock under which the
-//! watcher posts: so it knows for certain whether the watcher has posted, and counts one token as
-//! the watcher's. A real one that came at the same time stays in the semaphore.
+//! Tokens are kept exact. The sleeper takes its word back under the same lock under which the watcher posts: so it
+//! knows for certain whether the watcher has posted, and counts one token as the watcher's. A real one that came at
+//! the same time stays in the semaphore.
 //!
-//! A forked child has the parent's state without the parent's thread, perhaps with its lock held:
-//! so the state belongs to a number of forks, and a child starts with a fresh one.
+//! A forked child has the parent's state without the parent's thread, perhaps with its lock held: so the state
+//! belongs to a number of forks, and a child starts with a fresh one.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
@@ -30,8 +30,8 @@ struct Sleeper {
     posted: bool,
 }
 
-// SAFETY: the pointer is used under the lock, while the sleeper's own thread keeps the semaphore
-// open and borrowed in `wait_at_most`.
+// SAFETY: the pointer is used under the lock, while the sleeper's own thread keeps the semaphore open and borrowed in
+// `wait_at_most`.
 unsafe impl Send for Sleeper {}
 
 #[derive(Default)]
@@ -109,12 +109,7 @@ impl Watcher {
         }
         let ticket = state.tickets;
         state.tickets += 1;
-        state.sleepers.push(Sleeper {
-            ticket,
-            until,
-            semaphore: semaphore.as_ptr(),
-            posted: false,
-        });
+        state.sleepers.push(Sleeper { ticket, until, semaphore: semaphore.as_ptr(), posted: false });
         self.changed.notify_one();
         Some(ticket)
     }
@@ -132,16 +127,15 @@ impl Watcher {
             for sleeper in &mut state.sleepers {
                 if !sleeper.posted && sleeper.until <= now {
                     sleeper.posted = true;
-                    // SAFETY: the sleeper is still in the list, so its thread is still in
-                    // `wait_at_most` and keeps the semaphore open.
+                    // SAFETY: the sleeper is still in the list, so its thread is still in `wait_at_most` and keeps
+                    // the semaphore open.
                     unsafe { libc::sem_post(sleeper.semaphore) };
                 }
             }
             let waiting = state.sleepers.iter().filter(|sleeper| !sleeper.posted);
             let next = waiting.map(|sleeper| sleeper.until).min();
             let pause = next.map_or(LINGER, |next| next.saturating_duration_since(now));
-            let (back, waited) =
-                self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
+            let (back, waited) = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
             state = back;
             if waited.timed_out() && next.is_none() && state.sleepers.is_empty() {
                 state.is_running = false;
@@ -160,10 +154,7 @@ fn start(watcher: &'static Watcher) -> bool {
     unsafe { libc::sigfillset(&raw mut all) };
     // SAFETY: both are signal sets; this changes the calling thread's mask only.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
-    let started = std::thread::Builder::new()
-        .name("antiphon-watcher".to_owned())
-        .spawn(|| watcher.run())
-        .is_ok();
+    let started = std::thread::Builder::new().name("antiphon-watcher".to_owned()).spawn(|| watcher.run()).is_ok();
     // SAFETY: `before` was filled in by the call above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     started

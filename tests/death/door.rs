@@ -480,10 +480,8 @@ fn who_is_stopped_at_the_door_never_ends_in_a_channel_of_its_own() {
     if let Some((what, args)) = role() {
         return live(&what, &args);
     }
-    let opening: Vec<&str> =
-        OPENING.iter().copied().filter(|step| step.starts_with("open")).collect();
-    let building: Vec<&str> =
-        CREATING.iter().copied().filter(|step| step.starts_with("create")).collect();
+    let opening: Vec<&str> = OPENING.iter().copied().filter(|step| step.starts_with("open")).collect();
+    let building: Vec<&str> = CREATING.iter().copied().filter(|step| step.starts_with("create")).collect();
     let reclaiming: Vec<&str> = CREATING.to_vec();
     let mut meetings = 0;
     for (act, before, steps) in [
@@ -513,8 +511,7 @@ fn who_stops_at_the_door_makes_the_others_stuck_and_not_hang() {
     let names = [unique("stuck"), unique("stuck")];
     let plan = |step: &str| Plan::Stop { step: step.to_owned() }.to_word();
     // One stops while it makes a channel, another while it leaves one that the test has too.
-    let mut maker =
-        Peer::start(this_test!(), "stop", &[&names[0], &plan("create:filled"), "Create"]);
+    let mut maker = Peer::start(this_test!(), "stop", &[&names[0], &plan("create:filled"), "Create"]);
     let channel = OPTIONS.create(&names[1]).unwrap();
     let leaver = [&names[1], &plan("detach:at-the-door"), "Consume"];
     let mut leaver = Peer::start(this_test!(), "act", &leaver);

@@ -38,8 +38,7 @@ const PUBLISHER_INLINE: &[&str] = &[
     "call:answered",
     "call:reply-read",
 ];
-const PUBLISHER_WHOLE: &[&str] =
-    &["send:half-written", "send:written", "send:passed", "call:reply-read"];
+const PUBLISHER_WHOLE: &[&str] = &["send:half-written", "send:written", "send:passed", "call:reply-read"];
 const PUBLISHER_LONG: &[&str] = &[
     "send:my-turn",
     "send:round-filled",
@@ -61,8 +60,7 @@ const CONSUMER_INLINE: &[&str] = &[
     "reply:written",
     "reply:passed",
 ];
-const CONSUMER_WHOLE: &[&str] =
-    &["consume:half-copied", "consume:copied", "reply:half-written", "reply:written"];
+const CONSUMER_WHOLE: &[&str] = &["consume:half-copied", "consume:copied", "reply:half-written", "reply:written"];
 const CONSUMER_LONG: &[&str] = &[
     "consume:half-copied",
     "consume:copied",
@@ -270,12 +268,7 @@ fn is_call(number: u64, messages: u64) -> bool {
 }
 
 /// Publishes or calls, each in several ways. A reply has to be the right one.
-fn send_one(
-    publisher: &mut Publisher,
-    number: u64,
-    len: usize,
-    messages: u64,
-) -> Result<(), Error> {
+fn send_one(publisher: &mut Publisher, number: u64, len: usize, messages: u64) -> Result<(), Error> {
     let bytes = body(number, len);
     if is_call(number, messages) {
         let reply = publisher.call(&bytes)?;
@@ -295,11 +288,7 @@ fn send_one(
 }
 
 /// Takes the next message, tells of it, and only then lets go of it or replies.
-fn take_one(
-    consumer: &mut Consumer,
-    copy_out: bool,
-    tell: impl FnOnce(Delivery),
-) -> Result<u64, Error> {
+fn take_one(consumer: &mut Consumer, copy_out: bool, tell: impl FnOnce(Delivery)) -> Result<u64, Error> {
     let mut bytes = Vec::new();
     let message = if copy_out {
         consumer.consume_into(&mut bytes)?
@@ -421,12 +410,7 @@ fn outlive_publisher(case: &Case, name: &str, mut consumer: Consumer, mut victim
     outcome(case, end, told)
 }
 
-fn outlive_consumer(
-    case: &Case,
-    name: &str,
-    mut publisher: Publisher,
-    mut victim: Peer,
-) -> Outcome {
+fn outlive_consumer(case: &Case, name: &str, mut publisher: Publisher, mut victim: Peer) -> Outcome {
     let pid = victim.pid();
     victim.tell("go");
     let next = || {
@@ -434,9 +418,7 @@ fn outlive_consumer(
         let mut consumer = channel.consumer().unwrap();
         let mut deliveries = Vec::new();
         let mut round = 0;
-        while take_one(&mut consumer, round % 2 == 0, |delivery| deliveries.push(delivery)).unwrap()
-            != LAST
-        {
+        while take_one(&mut consumer, round % 2 == 0, |delivery| deliveries.push(delivery)).unwrap() != LAST {
             round += 1;
         }
         deliveries
@@ -535,8 +517,7 @@ fn a_poster_that_dies_before_it_posts_is_missed_by_a_tick_and_its_death_is_told(
             let name = unique("post");
             let channel = options(INLINE, wait).create(&name).unwrap();
             let plan = Plan::Die { step: step.to_owned(), nth: 1 };
-            let args =
-                [&name, &plan.to_word(), &format!("{victim:?}"), &format!("{wait:?}"), "8", "6"];
+            let args = [&name, &plan.to_word(), &format!("{victim:?}"), &format!("{wait:?}"), "8", "6"];
             let mut peer = Peer::start(this_test!(), "victim", &args.map(|word| word as &str));
             peer.expect("ready");
             let (asleep, is_asleep) = std::sync::mpsc::channel();

@@ -80,8 +80,8 @@ pub fn follow(plan: &str) {
 /// In a victim that is still there: the plan is over. Tells the steps that it came by.
 pub fn tell_steps() {
     ignore_steps();
-    let steps: Vec<String> = SEEN
-        .with_borrow(|seen| seen.iter().map(|(step, count)| format!("{step} {count}")).collect());
+    let steps: Vec<String> =
+        SEEN.with_borrow(|seen| seen.iter().map(|(step, count)| format!("{step} {count}")).collect());
     say(format_args!("steps {}", steps.join(" ")));
 }
 

@@ -41,8 +41,7 @@ impl Intruder {
         let len = stat.st_size as usize;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel chooses the address.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd, 0) };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd, 0) };
         assert_ne!(base, libc::MAP_FAILED);
         // SAFETY: opened above, closed once.
         unsafe { libc::close(fd) };
@@ -109,8 +108,7 @@ impl Cage {
         let forbid = |len: usize| {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
             // SAFETY: the kernel chooses the address.
-            let at =
-                unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+            let at = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
             assert_ne!(at, libc::MAP_FAILED);
             at as usize
         };
