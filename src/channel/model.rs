@@ -464,7 +464,11 @@ impl End {
             return Err(Died);
         }
         if dies == Dies::Panicking {
-            self.turn().give_back();
+            if content == Content::Stream {
+                self.pass(word, Content::Again);
+            } else {
+                self.turn().give_back();
+            }
             return Err(Died);
         }
         match content {
@@ -854,6 +858,55 @@ fn a_dead_consumer_orphans_the_long_message_that_it_had_begun() {
             );
         });
     }
+}
+
+#[test]
+fn a_long_message_that_was_given_back_comes_again_marked_and_is_never_withdrawn() {
+    let outcomes = Outcomes::default();
+    let seen = outcomes.clone();
+    // At most two preemptions.
+    explore(2, move || {
+        let region = Region::new();
+        let seen = seen.clone();
+        both(
+            &region,
+            |mut publisher| {
+                let mine = publisher.wait(Limit::Never).unwrap();
+                publisher.region.payload.set(1);
+                publisher.pass(mine, Content::Stream);
+                let mine = publisher.answer(Limit::Never).unwrap();
+                assert_eq!(mine.content(), Some(Content::Again));
+                publisher.region.payload.set(1);
+                let before = publisher.turn().pass_redelivered(mine, Content::Stream);
+                publisher.ring_if_asleep(before);
+                match publisher.answer(Limit::Sleeps(1)) {
+                    Ok(mine) => {
+                        assert_eq!(mine.content(), Some(Content::Drained));
+                        publisher.region.payload.set(2);
+                        publisher.pass(mine, Content::More);
+                        seen.saw("drained");
+                    }
+                    Err(sent) => {
+                        assert_ne!(sent, Sent::Withdrawn, "a consumer had it");
+                        seen.saw(sent.name());
+                    }
+                }
+                publisher.publish(5);
+                publisher
+            },
+            |mut consumer| {
+                let mut dies = Dies::Panicking;
+                while !matches!(consumer.serve_within(dies, Limit::Never), Ok(Received::Whole(5))) {
+                    dies = Dies::Never;
+                }
+                consumer
+            },
+        );
+        let given = region.given();
+        assert_eq!((given[0], given.last()), ((1, false), Some(&(5, false))));
+        assert!(given.len() == 2 || given[1] == (1, true), "{given:?}");
+    });
+    outcomes.were(&["drained", "unknown"]);
 }
 
 /// How far a publisher came.
