@@ -73,11 +73,15 @@ pub(crate) fn reached(step: &'static str) {
     }
 }
 
-/// Marks a step by its name in [`ALL`].
+/// Marks a step by its name in [`ALL`]; or by one of two, for the publisher and for the consumer.
 macro_rules! step {
     ($step:literal) => {
         #[cfg(feature = "steps")]
         crate::steps::reached($step);
+    };
+    ($side:expr, $publisher:literal, $consumer:literal) => {
+        #[cfg(feature = "steps")]
+        crate::steps::reached(if $side as usize == 0 { $publisher } else { $consumer });
     };
 }
 pub(crate) use step;

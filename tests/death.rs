@@ -48,8 +48,9 @@ fn find_marks(folder: &std::path::Path, marks: &mut BTreeSet<String>) {
             continue;
         }
         let code = std::fs::read_to_string(&path).unwrap();
-        for rest in code.split("step!(\"").skip(1) {
-            marks.insert(rest.split('"').next().unwrap().to_owned());
+        for mark in code.split(" step!(").skip(1) {
+            let mark = mark.split(");").next().unwrap();
+            marks.extend(mark.split('"').skip(1).step_by(2).map(str::to_owned));
         }
     }
 }

@@ -16,7 +16,7 @@ static KIND: Kind = Kind {
     layout_version: VERSION,
     overhead: HEADER_BYTES,
     // Relaxed: released with the magic.
-    fill_in: |region| Memory(region).header().turn.word.store(Word::FIRST.bits(), Relaxed),
+    fill_in: |region| Memory(region).header().turn.word.store(Word::FIRST.0, Relaxed),
 };
 
 /// One process's attachment to one channel; its ends share it.

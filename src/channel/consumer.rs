@@ -114,10 +114,7 @@ impl Consumer {
         self.consume_until(Deadline::NEVER)
     }
 
-    /// [`consume`](Self::consume) with a limit.
-    ///
-    /// # Errors
-    /// As there, and [`Error::TimedOut`].
+    /// [`consume`](Self::consume) with a limit; errors as there, and [`Error::TimedOut`].
     pub fn consume_timeout(&mut self, limit: Duration) -> Result<Message<'_>, Error> {
         self.consume_until(Deadline::after(limit))
     }
@@ -128,12 +125,8 @@ impl Consumer {
     /// As [`consume`](Self::consume). What is new about the publisher is looked for at most once a millisecond.
     pub fn try_consume(&mut self) -> Result<Option<Message<'_>>, Error> {
         self.end.shared.check_fork()?;
-        self.release_forgotten();
-        let word = match self.end.try_wait() {
-            Ok(Some(word)) => word,
-            Ok(None) => return Ok(None),
-            Err(stop) => return Err(self.end.stopped(stop, "try_consume", Delivered::No)),
-        };
+        self.release();
+        let Some(word) = self.end.try_my_turn("try_consume")? else { return Ok(None) };
         // What was withdrawn is skipped, and then it is the publisher's turn.
         Ok(if self.take(word)? { Some(Message::new(self)) } else { None })
     }
@@ -145,34 +138,22 @@ impl Consumer {
     /// As [`consume`](Self::consume); after an error the content of `into` means nothing.
     #[inline]
     pub fn consume_into(&mut self, into: &mut Vec<u8>) -> Result<Message<'_>, Error> {
-        self.consume_into_until(into, None)
+        self.consume_until(Deadline::NEVER)?.take_all(into, Deadline::NEVER)
     }
 
-    /// [`consume_into`](Self::consume_into) with a limit, for the whole of a long message too.
-    ///
-    /// # Errors
-    /// As there, and [`Error::TimedOut`].
+    /// [`consume_into`](Self::consume_into) with a limit, for the whole of a long message too; errors as there, and
+    /// [`Error::TimedOut`].
     pub fn consume_into_timeout(&mut self, into: &mut Vec<u8>, limit: Duration) -> Result<Message<'_>, Error> {
-        self.consume_into_until(into, Some(limit))
-    }
-
-    #[inline]
-    fn consume_into_until(&mut self, into: &mut Vec<u8>, limit: Option<Duration>) -> Result<Message<'_>, Error> {
-        let deadline = Deadline::of(limit);
-        let message = self.consume_until(deadline)?;
-        into.clear();
-        message.take_all(into, deadline)
+        let deadline = Deadline::after(limit);
+        self.consume_until(deadline)?.take_all(into, deadline)
     }
 
     #[inline]
     fn consume_until(&mut self, deadline: Deadline) -> Result<Message<'_>, Error> {
         self.end.shared.check_fork()?;
-        self.release_forgotten();
+        self.release();
         loop {
-            let word = match self.end.wait(deadline, None) {
-                Ok(word) => word,
-                Err(stop) => return Err(self.end.stopped(stop, "consume", Delivered::No)),
-            };
+            let word = self.end.my_turn(deadline, "consume")?;
             if self.take(word)? {
                 return Ok(Message::new(self));
             }
@@ -228,15 +209,7 @@ impl Consumer {
         self.end.corrupt(what)
     }
 
-    /// Acknowledges a message whose guard was forgotten.
-    #[inline]
-    fn release_forgotten(&mut self) {
-        if self.current.word.is_some() {
-            self.release();
-        }
-    }
-
-    /// Acknowledges what is held.
+    /// Acknowledges what is held, if anything is: a message whose guard was forgotten, say.
     #[inline]
     pub(super) fn release(&mut self) {
         if let Some(word) = self.current.word.take() {
@@ -252,8 +225,7 @@ impl Consumer {
         (Place::of(self.current.len), len)
     }
 
-    /// With one `deadline` for all of it, or the message's own limit for each round. With one `deadline` for all of
-    /// it, or the message's own limit for each round.
+    /// With one `deadline` for all of it, or the message's own limit for each round.
     #[inline]
     pub(super) fn read_all(&mut self, into: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), Error> {
         self.check_whole()?;
@@ -266,16 +238,12 @@ impl Consumer {
                 self.end.memory().read_inline(&mut into[before..]);
             } else {
                 self.end.reserve(left, into)?;
-                #[cfg(feature = "steps")]
-                if left > 1 {
-                    // The same copy in two halves, so that a test can end the process in between.
-                    let half = left / 2;
-                    self.end.memory().append(place, self.current.read, half, into);
-                    self.current.read += half;
+                // In two halves, so that a test can end the process in between.
+                for part in [left / 2, left - left / 2] {
+                    self.end.memory().append(place, self.current.read, part, into);
+                    self.current.read += part;
                     step!("consume:half-copied");
                 }
-                let left = len - self.current.read;
-                self.end.memory().append(place, self.current.read, left, into);
             }
             self.current.read = len;
             step!("consume:copied");
@@ -302,10 +270,10 @@ impl Consumer {
         let Some(word) = self.current.word.filter(|_| self.has_more()) else { return Ok(false) };
         let (_, len) = self.round();
         if self.current.partner.is_none() {
-            self.current.partner = Some(self.end.partner()?);
+            self.current.partner = Some(self.end.watch.partner(&self.end.shared)?);
         }
         step!("consume:round-drained");
-        self.let_go();
+        self.current.word = None;
         self.current.is_broken = true; // Until the next round is here.
         if deadline.is_over() {
             self.end.pass(word, Content::Aborted);
@@ -316,16 +284,11 @@ impl Consumer {
             return Err(self.end.aborted());
         }
         step!("consume:round-passed");
-        let word = match self.end.wait(deadline, self.current.partner) {
-            Ok(word) => word,
-            Err(stop) => match self.end.abandon() {
-                Ok(word) => word,
-                Err(_) => return Err(self.end.stopped(stop, "consume", Delivered::No)),
-            },
-        };
+        let partner = self.current.partner;
+        let word = self.end.wait_or_abandon(deadline, partner, "consume", |_| Delivered::No)?;
         if word.content() != Some(Content::More) {
             // Another publisher's message: it stays for the next `consume`.
-            return Err(self.end.peer_died(0, Delivered::No));
+            return Err(self.end.peer_died(Delivered::No));
         }
         self.current.word = Some(word);
         self.current.is_broken = false;
@@ -334,16 +297,11 @@ impl Consumer {
         Ok(true)
     }
 
-    /// What stands there is not ours any more.
-    fn let_go(&mut self) {
-        self.current.word = None;
-    }
-
     /// Leaves it for the next `consume`, marked.
     #[cold]
     pub(super) fn give_back(&mut self) {
         let Some(word) = self.current.word else { return };
-        self.let_go();
+        self.current.word = None;
         if self.current.len <= self.end.memory().capacity() {
             self.end.turn().give_back();
         } else {
@@ -381,32 +339,24 @@ impl Consumer {
                 memory.write(front.len(), back);
             }
             step!("reply:written");
-            self.let_go();
+            self.current.word = None;
             let before = self.end.pass(word, Content::Reply);
             step!("reply:passed");
             return self.delivered(before);
         }
-        let partner = self.end.partner()?;
+        let partner = self.end.watch.partner(&self.end.shared)?;
         let mut content = Content::ReplyStream;
         let mut rounds = bytes.chunks(capacity).peekable();
         while let Some(round) = rounds.next() {
             self.end.memory().write(0, round);
-            self.let_go();
+            self.current.word = None;
             let before = self.end.pass(word, content);
             step!("reply:round-passed");
             self.delivered(before)?;
             if rounds.peek().is_none() {
                 break;
             }
-            word = match self.end.wait(deadline, Some(partner)) {
-                Ok(word) => word,
-                Err(stop) => match self.end.abandon() {
-                    Ok(word) => word,
-                    Err(_) => {
-                        return Err(self.end.stopped(stop, "reply", Delivered::Unknown));
-                    }
-                },
-            };
+            word = self.end.wait_or_abandon(deadline, Some(partner), "reply", |_| Delivered::Unknown)?;
             if word.content() != Some(Content::Continue) {
                 // The caller went on to something else, which stays for the next `consume`.
                 return self.caller_gone();
@@ -430,7 +380,7 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         if !self.end.shared.is_forked() {
-            self.release_forgotten();
+            self.release();
         }
     }
 }

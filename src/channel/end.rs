@@ -32,7 +32,7 @@ pub(crate) struct End {
     pub(crate) side: Side,
     seat: Taken,
     pub(crate) waiter: Waiter,
-    watch: Watch,
+    pub(crate) watch: Watch,
     /// Ends are `Send`, not `Sync`.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -74,23 +74,9 @@ impl End {
     /// What follows every passing.
     #[inline]
     pub(crate) fn passed(&self, before: Word) -> Word {
-        match self.side {
-            Side::Publisher => {
-                step!("send:passed");
-            }
-            Side::Consumer => {
-                step!("consume:passed");
-            }
-        }
+        step!(self.side, "send:passed", "consume:passed");
         self.shared.ring_if_asleep(before, self.side);
-        match self.side {
-            Side::Publisher => {
-                step!("send:rung");
-            }
-            Side::Consumer => {
-                step!("consume:rung");
-            }
-        }
+        step!(self.side, "send:rung", "consume:rung");
         before
     }
 
@@ -110,21 +96,39 @@ impl End {
         self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
     }
 
+    /// Waits for the turn, with nothing in hand yet.
+    #[inline]
+    pub(crate) fn my_turn(&mut self, deadline: Deadline, call: &'static str) -> Result<Word, Error> {
+        self.wait(deadline, None).map_err(|stop| self.stopped(stop, call, Delivered::No))
+    }
+
     /// One look without waiting: the turn, or news of the peer, or neither.
-    pub(crate) fn try_wait(&mut self) -> Result<Option<Word>, Stop> {
-        match self.turn().look(self.side) {
-            Ok(word) => Ok(Some(word)),
-            Err(_) => match self.watch.news(&self.shared, Instant::now(), None) {
-                Ok(None) => Ok(None),
-                Ok(Some(news)) => Err(Stop::Gone(news)),
-                Err(error) => Err(Stop::Failed(Box::new(error))),
-            },
+    pub(crate) fn try_my_turn(&mut self, call: &'static str) -> Result<Option<Word>, Error> {
+        if let Ok(word) = self.turn().look(self.side) {
+            return Ok(Some(word));
+        }
+        match self.watch.news(&self.shared, Instant::now(), None)? {
+            Some(news) => Err(self.stopped(Stop::Gone(news), call, Delivered::No)),
+            None => Ok(None),
         }
     }
 
-    /// Whoever sits opposite now.
-    pub(crate) fn partner(&self) -> Result<Partner, Error> {
-        self.watch.partner(&self.shared)
+    /// Waits for the other end to go on with what both are at, and gives that up if it does not. `outcome` makes of
+    /// what giving up showed what the user is told.
+    #[inline]
+    pub(crate) fn wait_or_abandon(
+        &mut self,
+        deadline: Deadline,
+        partner: Option<Partner>,
+        call: &'static str,
+        outcome: impl FnOnce(Delivered) -> Delivered,
+    ) -> Result<Word, Error> {
+        let stop = match self.wait(deadline, partner) {
+            Ok(word) => return Ok(word),
+            Err(stop) => stop,
+        };
+        // It may come at the last moment.
+        self.abandon().map_err(|delivered| self.stopped(stop, call, outcome(delivered)))
     }
 
     /// Gives up what this end waits for. The word where it came at the last moment.
@@ -165,8 +169,8 @@ impl End {
     }
 
     #[cold]
-    pub(crate) fn peer_died(&self, pid: u32, delivered: Delivered) -> Error {
-        Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid, delivered }
+    pub(crate) fn peer_died(&self, delivered: Delivered) -> Error {
+        Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid: 0, delivered }
     }
 
     #[cold]

@@ -2,8 +2,8 @@
 
 use super::layout::INLINE_BYTES;
 use super::memory::Place;
-use super::publisher::{Asked, Publisher};
-use super::turn::Word;
+use super::publisher::Publisher;
+use super::turn::{Content, Word};
 use crate::error::Error;
 use crate::sys::deadline::Deadline;
 use crate::sys::view::ViewMut;
@@ -85,14 +85,11 @@ impl<'p> Loan<'p> {
     ///
     /// # Errors
     /// [`Error::Forked`] in a forked child.
-    pub fn publish(self) -> Result<(), Error> {
-        self.pass(Asked::NoReply)
+    pub fn publish(mut self) -> Result<(), Error> {
+        self.pass(Content::Message)
     }
 
-    /// Publishes it as a call and returns the reply, as [`Publisher::call`] does.
-    ///
-    /// # Errors
-    /// As there.
+    /// Publishes it as a call and returns the reply, as [`Publisher::call`] does; errors as there.
     pub fn call(self) -> Result<Vec<u8>, Error> {
         self.call_until(Deadline::NEVER)
     }
@@ -106,29 +103,23 @@ impl<'p> Loan<'p> {
     }
 
     fn call_until(mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        self.prepare()?;
-        self.publisher.pass_message(self.mine, self.len, Asked::Reply);
+        self.pass(Content::Call)?;
         let mut reply = Vec::new();
         let word = self.publisher.answer(deadline, "call", true)?;
         self.publisher.read_reply(word, &mut reply, deadline)?;
         Ok(reply)
     }
 
-    fn pass(mut self, asked: Asked) -> Result<(), Error> {
-        self.prepare()?;
-        self.publisher.pass_message(self.mine, self.len, asked);
-        Ok(())
-    }
-
-    /// The reader goes by the length: a loan that became short moves to where short ones stand.
-    fn prepare(&mut self) -> Result<(), Error> {
+    fn pass(&mut self, content: Content) -> Result<(), Error> {
         self.publisher.end.shared.check_fork()?;
+        // The reader goes by the length: a loan that became short moves to where short ones stand.
         if self.place != Place::of(self.len) {
             let mut short = [0; INLINE_BYTES];
             let memory = self.publisher.end.memory();
             memory.view(self.place, 0, self.len).copy_to(0, &mut short);
             memory.write_inline(&short[..self.len]);
         }
+        self.publisher.pass_message(self.mine, self.len, content);
         Ok(())
     }
 

@@ -46,6 +46,7 @@ impl<'c> Message<'c> {
     /// Copies everything out, and acknowledges it unless it wants a reply.
     #[inline]
     pub(super) fn take_all(self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Self, Error> {
+        into.clear();
         self.consumer.read_all(into, Some(deadline))?;
         if !self.is_call() {
             self.consumer.release();
@@ -127,10 +128,7 @@ impl<'c> Message<'c> {
         self.consumer.reply_until(bytes, Deadline::NEVER)
     }
 
-    /// [`reply`](Self::reply) with a limit.
-    ///
-    /// # Errors
-    /// As there, and [`Error::TimedOut`].
+    /// [`reply`](Self::reply) with a limit; errors as there, and [`Error::TimedOut`].
     pub fn reply_timeout(self, bytes: &[u8], limit: Duration) -> Result<(), Error> {
         self.consumer.reply_until(bytes, Deadline::after(limit))
     }

@@ -27,18 +27,9 @@
 //! use antiphon::Channel;
 //!
 //! let name = format!("doc-channel-{}", std::process::id());
-//! let channel = Channel::create(&name)?;
-//! let mut publisher = channel.publisher()?;
-//!
-//! // Usually in another process:
-//! let answering = std::thread::spawn(move || {
-//!     let mut consumer = Channel::open(&name)?.consumer()?;
-//!     let message = consumer.consume()?;
-//!     let mut answer = message.view().to_vec();
-//!     answer.reverse();
-//!     message.reply(&answer)
-//! });
-//!
+//! let mut publisher = Channel::create(&name)?.publisher()?;
+//! let mut consumer = Channel::open(&name)?.consumer()?; // Usually in another process.
+//! let answering = std::thread::spawn(move || consumer.consume()?.reply(b"evil"));
 //! assert_eq!(publisher.call(b"live")?, b"evil");
 //! answering.join().unwrap()?;
 //! # Ok::<(), antiphon::Error>(())

@@ -132,7 +132,7 @@ struct Region {
 impl Region {
     fn new() -> Rc<Self> {
         Rc::new(Region {
-            word: AtomicU64::new(Word::FIRST.bits()),
+            word: AtomicU64::new(Word::FIRST.0),
             taken: AtomicU64::new(0),
             replying: AtomicU64::new(0),
             payload: Cell::new(0),

@@ -60,26 +60,17 @@ impl ChannelOptions {
         self
     }
 
-    /// [`Channel::create`] with these options.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Channel::create`] with these options; errors as there.
     pub fn create(self, name: &str) -> Result<Channel, Error> {
         Channel::attach(name, Intent::Create, self)
     }
 
-    /// [`Channel::open`] with these options.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Channel::open`] with these options; errors as there.
     pub fn open(self, name: &str) -> Result<Channel, Error> {
         Channel::attach(name, Intent::Open, self)
     }
 
-    /// [`Channel::open_or_create`] with these options.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Channel::open_or_create`] with these options; errors as there.
     pub fn open_or_create(self, name: &str) -> Result<Channel, Error> {
         Channel::attach(name, Intent::OpenOrCreate, self)
     }

@@ -68,16 +68,13 @@ impl Publisher {
     /// [`Error::Aborted`] where the consumer gave up in the middle of a long one.
     #[inline]
     pub fn publish(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.send(&[IoSlice::new(bytes)], Asked::NoReply, Deadline::NEVER, "publish").map(drop)
+        self.send(&[IoSlice::new(bytes)], Content::Message, Deadline::NEVER, "publish").map(drop)
     }
 
-    /// [`publish`](Self::publish) with a limit; [`Error::TimedOut`] then says what was delivered.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`publish`](Self::publish) with a limit; [`Error::TimedOut`] then says what was delivered; errors as there.
     pub fn publish_timeout(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Error> {
         let deadline = Deadline::after(limit);
-        self.send(&[IoSlice::new(bytes)], Asked::NoReply, deadline, "publish").map(drop)
+        self.send(&[IoSlice::new(bytes)], Content::Message, deadline, "publish").map(drop)
     }
 
     /// Publishes if that needs no waiting. False where the last message was not consumed yet.
@@ -91,14 +88,9 @@ impl Publisher {
         if bytes.len() > capacity {
             return Err(self.end.too_long("try_publish", bytes.len(), capacity as u64));
         }
-        match self.end.try_wait() {
-            Ok(Some(mine)) => {
-                self.send_whole(mine, &Gather::new(&[IoSlice::new(bytes)]), bytes.len(), Asked::NoReply);
-                Ok(true)
-            }
-            Ok(None) => Ok(false),
-            Err(stop) => Err(self.end.stopped(stop, "try_publish", Delivered::No)),
-        }
+        let Some(mine) = self.end.try_my_turn("try_publish")? else { return Ok(false) };
+        self.send_whole(mine, &Gather::new(&[IoSlice::new(bytes)]), bytes.len(), Content::Message);
+        Ok(true)
     }
 
     /// [`publish`](Self::publish) of one message that lies in several pieces.
@@ -106,15 +98,12 @@ impl Publisher {
     /// # Errors
     /// As there, and [`Error::TooLong`] where the pieces together are longer than a message can be.
     pub fn publish_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), Error> {
-        self.send(pieces, Asked::NoReply, Deadline::NEVER, "publish").map(drop)
+        self.send(pieces, Content::Message, Deadline::NEVER, "publish").map(drop)
     }
 
-    /// [`publish_vectored`](Self::publish_vectored) with a limit.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`publish_vectored`](Self::publish_vectored) with a limit; errors as there.
     pub fn publish_vectored_timeout(&mut self, pieces: &[IoSlice<'_>], limit: Duration) -> Result<(), Error> {
-        self.send(pieces, Asked::NoReply, Deadline::after(limit), "publish").map(drop)
+        self.send(pieces, Content::Message, Deadline::after(limit), "publish").map(drop)
     }
 
     /// Publishes and returns what the consumer replied.
@@ -130,10 +119,7 @@ impl Publisher {
     }
 
     /// [`call`](Self::call) with a limit: [`Error::TimedOut`] says whether the call was withdrawn or its outcome is
-    /// unknown. A reply that comes later is dropped.
-    ///
-    /// # Errors
-    /// As there.
+    /// unknown. A reply that comes later is dropped; errors as there.
     pub fn call_timeout(&mut self, bytes: &[u8], limit: Duration) -> Result<Vec<u8>, Error> {
         let mut reply = Vec::new();
         self.call_into_timeout(bytes, &mut reply, limit)?;
@@ -141,19 +127,13 @@ impl Publisher {
     }
 
     /// [`call`](Self::call) that puts the reply in the place of what `reply` held, and so needs no new memory each
-    /// time. After an error its content means nothing.
-    ///
-    /// # Errors
-    /// As there.
+    /// time. After an error its content means nothing; errors as there.
     #[inline]
     pub fn call_into(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<(), Error> {
         self.call_until(bytes, reply, Deadline::NEVER)
     }
 
-    /// [`call_into`](Self::call_into) with a limit, as [`call_timeout`](Self::call_timeout) has it.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`call_into`](Self::call_into) with a limit, as [`call_timeout`](Self::call_timeout) has it; errors as there.
     pub fn call_into_timeout(&mut self, bytes: &[u8], reply: &mut Vec<u8>, limit: Duration) -> Result<(), Error> {
         self.call_until(bytes, reply, Deadline::after(limit))
     }
@@ -170,30 +150,21 @@ impl Publisher {
         self.loan_until(len, Deadline::NEVER)
     }
 
-    /// [`loan`](Self::loan) with a limit.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`loan`](Self::loan) with a limit; errors as there.
     pub fn loan_timeout(&mut self, len: usize, limit: Duration) -> Result<Loan<'_>, Error> {
         self.loan_until(len, Deadline::after(limit))
     }
 
-    /// [`loan`](Self::loan) if that needs no waiting.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`loan`](Self::loan) if that needs no waiting; errors as there.
     pub fn try_loan(&mut self, len: usize) -> Result<Option<Loan<'_>>, Error> {
         self.check_loan(len)?;
-        match self.end.try_wait() {
-            Ok(Some(mine)) => Ok(Some(Loan::new(self, mine, len))),
-            Ok(None) => Ok(None),
-            Err(stop) => Err(self.end.stopped(stop, "try_loan", Delivered::No)),
-        }
+        let mine = self.end.try_my_turn("try_loan")?;
+        Ok(mine.map(|mine| Loan::new(self, mine, len)))
     }
 
     fn loan_until(&mut self, len: usize, deadline: Deadline) -> Result<Loan<'_>, Error> {
         self.check_loan(len)?;
-        let mine = self.my_turn(deadline, "loan")?;
+        let mine = self.end.my_turn(deadline, "loan")?;
         Ok(Loan::new(self, mine, len))
     }
 
@@ -206,21 +177,13 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits until the region is this side's, with nothing sent yet.
-    #[inline]
-    fn my_turn(&mut self, deadline: Deadline, call: &'static str) -> Result<Word, Error> {
-        match self.end.wait(deadline, None) {
-            Ok(mine) => Ok(mine),
-            Err(stop) => Err(self.end.stopped(stop, call, Delivered::No)),
-        }
-    }
-
-    /// Sends a message of any length. For a call, returns the word with which the answer came.
+    /// Sends a message of any length, as `Message` or as `Call`. For a call, returns the word with which the answer
+    /// came.
     #[inline]
     fn send(
         &mut self,
         pieces: &[IoSlice<'_>],
-        asked: Asked,
+        content: Content,
         deadline: Deadline,
         call: &'static str,
     ) -> Result<Option<Word>, Error> {
@@ -231,21 +194,21 @@ impl Publisher {
             Some(len) if len as u64 <= limit => len,
             too_long => return Err(self.end.too_long(call, too_long.unwrap_or(usize::MAX), limit)),
         };
-        let mine = self.my_turn(deadline, call)?;
+        let mine = self.end.my_turn(deadline, call)?;
         step!("send:my-turn");
         if len > self.end.memory().capacity() {
-            return self.stream(mine, &gather, len, asked, deadline, call);
+            return self.stream(mine, &gather, len, content, deadline, call);
         }
-        self.send_whole(mine, &gather, len, asked);
-        match asked {
-            Asked::NoReply => Ok(None),
-            Asked::Reply => self.answer(deadline, call, true).map(Some),
+        self.send_whole(mine, &gather, len, content);
+        if !content.is_call() {
+            return Ok(None);
         }
+        self.answer(deadline, call, true).map(Some)
     }
 
     /// Sends a message that fits, and passes the turn.
     #[inline]
-    fn send_whole(&self, mine: Word, gather: &Gather<'_>, len: usize, asked: Asked) {
+    fn send_whole(&self, mine: Word, gather: &Gather<'_>, len: usize, content: Content) {
         let memory = self.end.memory();
         let mut rest = *gather;
         if Place::of(len) == Place::Inline {
@@ -264,15 +227,15 @@ impl Publisher {
                 step!("send:half-written");
             });
         }
-        self.pass_message(mine, len, asked);
+        self.pass_message(mine, len, content);
     }
 
     #[inline]
-    pub(super) fn pass_message(&self, mine: Word, len: usize, asked: Asked) {
+    pub(super) fn pass_message(&self, mine: Word, len: usize, content: Content) {
         // Relaxed: published by `pass`.
         self.end.memory().header().turn.length.store(len as u64, Relaxed);
         step!("send:written");
-        self.end.pass(mine, asked.whole());
+        self.end.pass(mine, content);
     }
 
     /// Sends a message that does not fit, in rounds of the capacity. The consumer acknowledges the last round as it
@@ -282,10 +245,11 @@ impl Publisher {
         mut mine: Word,
         gather: &Gather<'_>,
         len: usize,
-        asked: Asked,
+        content: Content,
         deadline: Deadline,
         call: &'static str,
     ) -> Result<Option<Word>, Error> {
+        let first = if content.is_call() { Content::CallStream } else { Content::Stream };
         let mut again = false;
         'message: loop {
             // Relaxed: published by `pass`.
@@ -300,9 +264,9 @@ impl Publisher {
                 let is_first = left == len;
                 left -= now;
                 let before = match (is_first, again) {
-                    (true, false) => self.end.pass(mine, asked.stream()),
+                    (true, false) => self.end.pass(mine, first),
                     (true, true) => {
-                        let before = self.end.turn().pass_redelivered(mine, asked.stream());
+                        let before = self.end.turn().pass_redelivered(mine, first);
                         self.end.passed(before)
                     }
                     (false, _) => self.end.pass(mine, Content::More),
@@ -313,7 +277,7 @@ impl Publisher {
                 }
                 let word = self.answer(deadline, call, left == 0)?;
                 mine = word;
-                match (word.content(), asked) {
+                match (word.content(), content) {
                     (Some(Content::Drained), _) if left > 0 => {}
                     (Some(Content::Again), _) if deadline.is_over() => {
                         return Err(self.end.stopped(Stop::TimedOut, call, Delivered::No));
@@ -322,8 +286,8 @@ impl Publisher {
                         again = true;
                         continue 'message;
                     }
-                    (Some(Content::Nothing), Asked::NoReply) => return Ok(None),
-                    (_, Asked::Reply) => return Ok(Some(word)),
+                    (Some(Content::Nothing), Content::Message) => return Ok(None),
+                    (_, Content::Call) => return Ok(Some(word)),
                     _ => return Err(self.end.corrupt("an acknowledgement out of turn")),
                 }
             }
@@ -334,30 +298,19 @@ impl Publisher {
     /// consumer could have the whole of it.
     #[inline]
     pub(super) fn answer(&mut self, deadline: Deadline, call: &'static str, all_sent: bool) -> Result<Word, Error> {
-        let word = match self.end.wait(deadline, None) {
-            Ok(word) => word,
-            Err(stop) => match self.end.abandon() {
-                Ok(word) => word,
-                Err(delivered) => {
-                    let delivered = if all_sent { delivered } else { Delivered::No };
-                    return Err(self.end.stopped(stop, call, delivered));
-                }
-            },
-        };
+        let outcome = |delivered| if all_sent { delivered } else { Delivered::No };
+        let word = self.end.wait_or_abandon(deadline, None, call, outcome)?;
         step!("send:answered");
         match word.content() {
             Some(Content::Aborted) => Err(self.end.aborted()),
-            Some(Content::Orphaned) => {
-                let delivered = if all_sent { Delivered::Unknown } else { Delivered::No };
-                Err(self.end.peer_died(0, delivered))
-            }
+            Some(Content::Orphaned) => Err(self.end.peer_died(outcome(Delivered::Unknown))),
             _ => Ok(word),
         }
     }
 
     #[inline]
     fn call_until(&mut self, bytes: &[u8], reply: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
-        match self.send(&[IoSlice::new(bytes)], Asked::Reply, deadline, "call")? {
+        match self.send(&[IoSlice::new(bytes)], Content::Call, deadline, "call")? {
             Some(word) => self.read_reply(word, reply, deadline),
             None => Err(self.end.corrupt("an acknowledgement of a call")),
         }
@@ -428,28 +381,5 @@ impl Publisher {
         self.end.pass(word, Content::Continue);
         let _ = self.end.abandon();
         error
-    }
-}
-
-/// Whether a message asks for a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    NoReply,
-    Reply,
-}
-
-impl Asked {
-    fn whole(self) -> Content {
-        match self {
-            Asked::NoReply => Content::Message,
-            Asked::Reply => Content::Call,
-        }
-    }
-
-    fn stream(self) -> Content {
-        match self {
-            Asked::NoReply => Content::Stream,
-            Asked::Reply => Content::CallStream,
-        }
     }
 }

@@ -133,23 +133,13 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    const ALL: [Content; 15] = [
-        Content::Nothing,
-        Content::Message,
-        Content::Call,
-        Content::Stream,
-        Content::CallStream,
-        Content::More,
-        Content::Continue,
-        Content::Drained,
-        Content::Again,
-        Content::Aborted,
-        Content::Orphaned,
-        Content::Reply,
-        Content::ReplyStream,
-        Content::ReplyMore,
-        Content::NoReply,
-    ];
+    const ALL: [Content; 15] = {
+        use Content::*;
+        [
+            Nothing, Message, Call, Stream, CallStream, More, Continue, Drained, Again, Aborted, Orphaned, Reply,
+            ReplyStream, ReplyMore, NoReply,
+        ]
+    };
 
     /// Whether a reply is asked for.
     pub(crate) fn is_call(self) -> bool {
@@ -159,15 +149,11 @@ impl Content {
 
 /// A value of the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(u64);
+pub(crate) struct Word(pub(crate) u64);
 
 impl Word {
     /// A new region's: the publisher's turn, nothing there, step 1 (a note of 0 means none).
     pub(crate) const FIRST: Word = Word(1 << STEP_SHIFT);
-
-    pub(crate) fn bits(self) -> u64 {
-        self.0
-    }
 
     pub(crate) fn side(self) -> Side {
         if self.0 & SIDE == 0 { Side::Publisher } else { Side::Consumer }

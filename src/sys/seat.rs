@@ -10,10 +10,11 @@
 //! | `EMPTY` | nobody sat here yet | whoever holds the door |
 //! | `SEATED` | the record names a process, which locked this generation's byte before | its holder, to `LEFT`; whoever holds the door once it is dead |
 //! | `LEFT` | its last holder left in order | whoever holds the door |
+//! | `TAKING` | the record is being written | its taker, to `SEATED`; whoever holds the door, since then the taker is dead |
 //!
 //! Taking a seat, under the door: find it free or dead; lock the next generation's byte; repair what the last holder
-//! left; write the record; store the word. A taker that dies on the way leaves the old word standing, and the next
-//! one does the same again: the repairs may be repeated.
+//! left; store the word as `TAKING`; write the record; store the word as `SEATED`. A taker that dies on the way leaves
+//! the old word, or `TAKING`, and the next one does the same again: the repairs may be repeated.
 //!
 //! A seated process is **dead** when its byte is not locked; or when its pid belongs to this process's namespace and
 //! that pid with that start time is no more. A record whose lock stands on another anchor (Darwin's registry file was
@@ -42,6 +43,7 @@ const GENERATIONS_TO_TRY: u32 = 64;
 const EMPTY: u32 = 0;
 const SEATED: u32 = 1;
 const LEFT: u32 = 2;
+const TAKING: u32 = 3;
 
 /// Which seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +145,9 @@ impl<'a> Seats<'a> {
         let who = self.who(number);
         let sitter = match state {
             EMPTY => Sitter::Nobody,
+            // The record is nobody's yet.
+            TAKING if lock::is_locked(self.probe, number.byte(generation))? => Sitter::Alive { generation, pid: 0 },
+            TAKING => Sitter::Dead { generation, pid: 0 },
             LEFT => Sitter::Left { generation },
             // SEATED, or a hostile peer's number: the lock decides.
             _ => {
@@ -162,10 +167,20 @@ impl<'a> Seats<'a> {
         Ok((sitter, seat.word.load(Relaxed) == word))
     }
 
-    /// The first living holder of any seat.
+    /// `look` for whoever holds the door: a seat that is half taken has a dead taker, whatever its child keeps.
+    fn look_from_the_door(&self, number: SeatNumber) -> io::Result<Sitter> {
+        // Relaxed: the door's lock has ordered the taker's stores before.
+        let word = self.seat(number).word.load(Relaxed);
+        if word as u32 == TAKING {
+            return Ok(Sitter::Dead { generation: (word >> 32) as u32, pid: 0 });
+        }
+        self.look(number, Care::LockAndPid)
+    }
+
+    /// The first living holder of any seat, under the door.
     pub(crate) fn living_holder(&self) -> io::Result<Option<u32>> {
         for number in SeatNumber::all() {
-            if let Sitter::Alive { pid, .. } = self.look(number, Care::LockAndPid)? {
+            if let Sitter::Alive { pid, .. } = self.look_from_the_door(number)? {
                 return Ok(Some(pid));
             }
         }
@@ -175,7 +190,7 @@ impl<'a> Seats<'a> {
     /// Takes a seat, under the door; `repair` mends what its last holder left. The pid of the living holder, if there
     /// is one.
     pub(crate) fn take(&self, number: SeatNumber, me: Who, repair: impl FnOnce()) -> io::Result<Result<Taken, u32>> {
-        let before = match self.look(number, Care::LockAndPid)? {
+        let before = match self.look_from_the_door(number)? {
             Sitter::Alive { pid, .. } => return Ok(Err(pid)),
             Sitter::Nobody => 0,
             Sitter::Left { generation } | Sitter::Dead { generation, .. } => generation,
@@ -192,6 +207,9 @@ impl<'a> Seats<'a> {
             repair();
             step!("attach:repaired");
             let seat = self.seat(number);
+            // EDGE seat (release): by the fence, the word before the record, for whoever reads the word twice.
+            seat.word.store(u64::from(generation) << 32 | u64::from(TAKING), Relaxed);
+            fence(Release);
             seat.pid.store(me.pid, Relaxed);
             seat.start.store(me.start, Relaxed);
             seat.namespace.store(me.namespace, Relaxed);
