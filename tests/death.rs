@@ -17,7 +17,8 @@ mod door;
 mod exchange;
 #[path = "death/identity.rs"]
 mod identity;
-#[cfg(target_os = "linux")]
+// Namespaces and /proc: what Darwin has not, nor the rules that play it.
+#[cfg(all(target_os = "linux", not(antiphon_darwin_rules)))]
 #[path = "death/linux.rs"]
 mod linux;
 #[path = "death/victim.rs"]
