@@ -55,15 +55,18 @@ fn in_a_small_shm(test: &str, role: &str, size: &str) -> Option<Peer> {
 #[test]
 fn a_channel_that_finds_no_space_says_how_much_and_leaves_nothing() {
     if role().is_some() {
-        let total = 4 * 1024 * 1024 + 64 * 1024;
-        let first = Channel::create("first").unwrap();
-        let second = Channel::create("second").unwrap();
+        // Two of these fit into 8 MiB, header and all; of the default capacity only one does.
+        let capacity = 56 * 64 * 1024;
+        let options = ChannelOptions::new().capacity(capacity);
+        let total = (capacity + 64 * 1024) as u64;
+        let first = options.create("first").unwrap();
+        let second = options.create("second").unwrap();
         let mut ends = [&first, &second].map(|channel| (channel.publisher().unwrap(), channel.consumer().unwrap()));
         let (before, free) = (listing(), free_bytes());
         for number in 0..4 {
             let third = match number {
-                0 => Channel::open_or_create("third"),
-                _ => Channel::create("third"),
+                0 => options.open_or_create("third"),
+                _ => options.create("third"),
             };
             match third {
                 Err(Error::NoSpace { name, need, have }) => {
@@ -75,7 +78,7 @@ fn a_channel_that_finds_no_space_says_how_much_and_leaves_nothing() {
             assert_eq!(free_bytes(), free);
             // The others have all that they were promised.
             for (publisher, consumer) in &mut ends {
-                let bytes = pattern(number, 4 * 1024 * 1024);
+                let bytes = pattern(number, capacity);
                 publisher.publish(&bytes).unwrap();
                 assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), bytes);
             }
@@ -92,7 +95,7 @@ fn a_channel_that_finds_no_space_says_how_much_and_leaves_nothing() {
         return;
     }
     let _watchdog = Watchdog::new("no space", support::PATIENCE);
-    if let Some(mut peer) = in_a_small_shm(this_test!(), "fill", "9m") {
+    if let Some(mut peer) = in_a_small_shm(this_test!(), "fill", "8m") {
         peer.expect("done");
         peer.succeed();
     }

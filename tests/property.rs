@@ -286,7 +286,7 @@ fn answer(args: &[String]) {
 
 /// `count` messages from this process to another.
 fn exchange(test: &str, capacity: usize, waits: (usize, usize), count: u64, seed: u64) {
-    let count = count * number_from("ANTIPHON_ROUNDS").unwrap_or(1);
+    let count = 8 * count * number_from("ANTIPHON_ROUNDS").unwrap_or(1);
     println!(
         "{} KiB, {:?} to {:?}, {count} messages, ANTIPHON_SEED={seed}",
         capacity / KIB,
