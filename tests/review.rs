@@ -1,0 +1,69 @@
+//! What a review found: one test for each.
+mod support;
+
+use antiphon::{Channel, ChannelOptions, Delivered, Error, Wait};
+use std::cell::RefCell;
+use std::sync::Barrier;
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+use support::{Watchdog, unique};
+
+const SMALL: ChannelOptions = ChannelOptions::new().capacity(64 * 1024);
+const CAPACITY: usize = 64 * 1024;
+const SOON: Duration = Duration::from_millis(30);
+const LATER: Duration = Duration::from_millis(200);
+
+type Hook = Box<dyn FnMut(&'static str)>;
+thread_local!(static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) });
+
+/// Has this thread tell `hook` of its steps.
+fn on_step(hook: impl FnMut(&'static str) + 'static) {
+    antiphon::steps::watch(|step| {
+        let _ = HOOK.try_with(|hook| {
+            if let Some(hook) = hook.borrow_mut().as_mut() {
+                hook(step);
+            }
+        });
+    });
+    HOOK.set(Some(Box::new(hook)));
+}
+
+fn dog(what: &str) -> Watchdog {
+    Watchdog::new(what, Duration::from_secs(20))
+}
+
+/// Consumes one message and panics with it.
+fn panic_with(consumer: &mut antiphon::Consumer, reads: bool) {
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut message = consumer.consume().unwrap();
+        if reads {
+            message.copy_into(&mut Vec::new()).unwrap();
+        }
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }));
+    assert!(panicked.is_err());
+}
+
+/// The door keeps processes apart, but threads of one process share the description that locks it.
+#[test]
+fn two_threads_of_one_handle_do_not_both_get_the_seat() {
+    let _dog = dog("seat");
+    let channel = SMALL.create(&unique("seat")).unwrap();
+    for _ in 0..2 {
+        let both = Barrier::new(2);
+        let sit = || {
+            on_step(|step| {
+                if step == "attach:locked" {
+                    sleep(SOON);
+                }
+            });
+            both.wait();
+            channel.consumer()
+        };
+        let (one, other) = scope(|scope| {
+            let (one, other) = (scope.spawn(sit), scope.spawn(sit));
+            (one.join().unwrap(), other.join().unwrap())
+        });
+        assert!(one.is_ok() != other.is_ok(), "{one:?} and {other:?}");
+    }
+}
