@@ -37,6 +37,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long to wait for the door. Creating takes longest: a third of a second for each GiB.
@@ -75,6 +76,8 @@ pub(crate) struct Attachment {
     forks: u32,
     /// The seat of the attachment itself.
     handle: Taken,
+    /// The door keeps descriptions apart. This one's own threads come to it one by one.
+    threads: Mutex<()>,
 }
 
 /// The door, open for as long as this lives.
@@ -183,8 +186,8 @@ impl Attachment {
                 })?,
             };
             drop(door);
-            let attachment = Attachment { name, mapping, bells, anchor, probe, anchor_id, me, forks, handle };
-            return Ok(attachment);
+            let threads = Mutex::new(());
+            return Ok(Attachment { name, mapping, bells, anchor, probe, anchor_id, me, forks, handle, threads });
         }
     }
 
@@ -232,6 +235,8 @@ impl Attachment {
     /// Takes an end's seat; `repair` mends what its last holder left. `seat` is its name in errors.
     pub(crate) fn sit(&self, end: usize, seat: &'static str, repair: impl FnOnce()) -> Result<Taken, Error> {
         self.check_fork()?;
+        // Dropped after the door.
+        let _alone = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let _door = Door::enter(&self.anchor, &self.name, DOOR_PATIENCE)?;
         step!("attach:at-the-door");
         let taken = self.seats().take(SeatNumber::of_end(end), self.me, repair);
