@@ -67,3 +67,26 @@ fn two_threads_of_one_handle_do_not_both_get_the_seat() {
         assert!(one.is_ok() != other.is_ok(), "{one:?} and {other:?}");
     }
 }
+
+/// The consumer gave up a long reply, and is alive: nobody died, and the caller is told at once.
+#[test]
+fn a_caller_is_told_that_the_reply_was_given_up() {
+    let _dog = dog("reply given up");
+    let channel = SMALL.create(&unique("gave")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let caller = scope.spawn(|| {
+            on_step(|step| {
+                if step == "call:round-read" {
+                    sleep(LATER);
+                }
+            });
+            publisher.call(b"a long one, please").unwrap_err()
+        });
+        let long = vec![7; 3 * CAPACITY];
+        consumer.consume().unwrap().reply_timeout(&long, SOON).unwrap_err();
+        let _ = consumer.consume_timeout(2 * LATER).map(drop);
+        let error = caller.join().unwrap();
+        assert!(matches!(error, Error::Aborted { peer: "consumer", .. }), "{error:?}");
+    });
+}
