@@ -367,7 +367,10 @@ impl Publisher {
                 let late = self.end.stopped(Stop::TimedOut, "call", Delivered::Unknown);
                 return Err(self.stop_reply(word, late));
             }
-            self.end.pass(word, Content::Continue);
+            let before = self.end.pass(word, Content::Continue);
+            if before.is_abandoned() {
+                return Err(self.end.aborted());
+            }
             word = self.answer(deadline, "call", true)?;
             if word.content() != Some(Content::ReplyMore) {
                 return Err(self.end.corrupt("the rest of a reply out of turn"));
