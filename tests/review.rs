@@ -90,3 +90,35 @@ fn a_caller_is_told_that_the_reply_was_given_up() {
         assert!(matches!(error, Error::Aborted { peer: "consumer", .. }), "{error:?}");
     });
 }
+
+/// The caller gives up between two rounds of the reply, and the consumer is quicker than its giving up.
+#[test]
+fn a_consumer_does_not_hang_in_a_reply_that_was_given_up() {
+    let _dog = dog("reply hangs");
+    let channel = SMALL.create(&unique("hang")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let consuming = scope.spawn(move || {
+            let long = vec![7; 5 * CAPACITY];
+            let message = consumer.consume().unwrap();
+            let began = Instant::now();
+            (message.reply_timeout(&long, Duration::from_secs(3)), began.elapsed())
+        });
+        let mut is_late = false;
+        on_step(move |step| match step {
+            "call:round-read" => {
+                is_late = true;
+                sleep(2 * SOON);
+            }
+            // It passed the turn, and is delayed before it says that it gave up.
+            "send:rung" if is_late => sleep(LATER),
+            _ => {}
+        });
+        publisher.call_timeout(b"a long one, please", SOON).unwrap_err();
+        HOOK.set(None);
+        // The publisher lives, and has nothing further to say.
+        let (replied, took) = consuming.join().unwrap();
+        assert!(matches!(replied, Err(Error::CallerGone { .. })), "{replied:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    });
+}
