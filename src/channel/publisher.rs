@@ -381,8 +381,8 @@ impl Publisher {
     /// Has the consumer stop as well: it waits for word to go on.
     #[cold]
     fn stop_reply(&self, word: Word, error: Error) -> Error {
-        self.end.pass(word, Content::Continue);
-        let _ = self.end.abandon();
+        let before = self.end.turn().pass_abandoned(word, Content::Continue);
+        self.end.passed(before);
         error
     }
 }

@@ -230,6 +230,12 @@ impl<C: Cell> Turn<'_, C> {
         self.pass_marked(mine, content, REDELIVERED)
     }
 
+    /// As `pass`, for a last time: who passes it gives up what it would have waited for next. In one step, since the
+    /// other side may pass it back before an `abandon` comes.
+    pub(crate) fn pass_abandoned(&self, mine: Word, content: Content) -> Word {
+        self.pass_marked(mine, content, ABANDONED)
+    }
+
     #[inline]
     fn pass_marked(&self, mine: Word, content: Content, marks: u64) -> Word {
         // EDGE pass (release): publishes the payload and the lengths.
