@@ -122,3 +122,56 @@ fn a_consumer_does_not_hang_in_a_reply_that_was_given_up() {
         assert!(took < Duration::from_secs(2), "{took:?}");
     });
 }
+
+/// Has this thread dawdle at a step: what it waits for is there whenever it looks.
+fn dawdle_at(there: &'static str) {
+    on_step(move |step| {
+        if step == there {
+            sleep(Duration::from_millis(3));
+        }
+    });
+}
+
+/// The other side keeps up, and the limit passes all the same.
+#[test]
+fn a_limit_ends_a_long_publish_that_never_has_to_wait() {
+    let _dog = dog("limit of publish");
+    let channel = SMALL.create(&unique("limit")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let consuming = scope.spawn(move || {
+            let mut message = consumer.consume().unwrap();
+            while message.next_round()? {}
+            Ok(())
+        });
+        dawdle_at("send:round-passed");
+        let began = Instant::now();
+        let outcome = publisher.publish_timeout(&vec![7; 100 * CAPACITY], SOON);
+        let took = began.elapsed();
+        HOOK.set(None);
+        let timed_out = matches!(outcome, Err(Error::TimedOut { delivered: Delivered::No, .. }));
+        assert!(timed_out && took < LATER, "{outcome:?} after {took:?}");
+        let read: Result<(), Error> = consuming.join().unwrap();
+        assert!(matches!(read, Err(Error::Aborted { .. })), "{read:?}");
+    });
+}
+
+#[test]
+fn a_limit_ends_a_long_reply_that_never_has_to_wait() {
+    let _dog = dog("limit of reply");
+    let channel = SMALL.create(&unique("limit")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let calling = scope.spawn(move || publisher.call(b"a long one, please").map(drop));
+        let message = consumer.consume().unwrap();
+        dawdle_at("reply:round-passed");
+        let began = Instant::now();
+        let outcome = message.reply_timeout(&vec![7; 100 * CAPACITY], SOON);
+        let took = began.elapsed();
+        HOOK.set(None);
+        let timed_out = matches!(outcome, Err(Error::TimedOut { .. }));
+        assert!(timed_out && took < LATER, "{outcome:?} after {took:?}");
+        let called = calling.join().unwrap();
+        assert!(matches!(called, Err(Error::Aborted { .. })), "{called:?}");
+    });
+}
