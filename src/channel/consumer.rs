@@ -290,6 +290,10 @@ impl Consumer {
             // Another publisher's message: it stays for the next `consume`.
             return Err(self.end.peer_died(Delivered::No));
         }
+        if word.is_abandoned() {
+            self.end.pass(word, Content::Nothing); // There may be no round in it.
+            return Err(self.end.aborted());
+        }
         self.current.word = Some(word);
         self.current.is_broken = false;
         self.current.behind += len;
@@ -360,6 +364,10 @@ impl Consumer {
             if word.content() != Some(Content::Continue) {
                 // The caller went on to something else, which stays for the next `consume`.
                 return self.caller_gone();
+            }
+            if deadline.is_over() {
+                self.end.pass(word, Content::Aborted);
+                return Err(self.end.stopped(Stop::TimedOut, "reply", Delivered::Unknown));
             }
             self.current.word = Some(word);
             content = Content::ReplyMore;

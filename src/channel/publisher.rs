@@ -278,6 +278,12 @@ impl Publisher {
                 let word = self.answer(deadline, call, left == 0)?;
                 mine = word;
                 match (word.content(), content) {
+                    (Some(Content::Drained), _) if left > 0 && deadline.is_over() => {
+                        // The consumer waits for the next round, and finds this instead of one.
+                        let before = self.end.turn().pass_abandoned(word, Content::More);
+                        self.end.passed(before);
+                        return Err(self.end.stopped(Stop::TimedOut, call, Delivered::No));
+                    }
                     (Some(Content::Drained), _) if left > 0 => {}
                     (Some(Content::Again), _) if deadline.is_over() => {
                         return Err(self.end.stopped(Stop::TimedOut, call, Delivered::No));
