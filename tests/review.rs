@@ -175,3 +175,39 @@ fn a_limit_ends_a_long_reply_that_never_has_to_wait() {
         assert!(matches!(called, Err(Error::Aborted { .. })), "{called:?}");
     });
 }
+
+/// `Disconnected` means that everything is consumed, also where the last message comes between the look at the turn
+/// and the look at the publisher.
+#[test]
+fn the_last_message_comes_before_the_word_of_the_publishers_leaving() {
+    let _dog = Watchdog::new("last", Duration::from_secs(60));
+    let channel = SMALL.wait(Wait::Spin).create(&unique("last")).unwrap();
+    let mut consumer = channel.consumer().unwrap();
+    let both = Barrier::new(2);
+    let rounds = 4000;
+    scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = support::Dice::new(5);
+            for _ in 0..rounds {
+                let mut publisher = channel.publisher().unwrap();
+                both.wait();
+                let until = Instant::now() + Duration::from_nanos(990_000 + dice.below(25_000));
+                while Instant::now() < until {}
+                publisher.publish(b"the last").unwrap();
+                drop(publisher);
+                both.wait();
+            }
+        });
+        let mut missed = 0;
+        for _ in 0..rounds {
+            both.wait();
+            let consumed = consumer.consume().map(drop);
+            missed += usize::from(consumed.is_err());
+            both.wait();
+            if consumed.is_err() {
+                consumer.consume().unwrap();
+            }
+        }
+        assert_eq!(missed, 0, "was told that the publisher had left while its message stood there, {missed} times");
+    });
+}
