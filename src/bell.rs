@@ -122,7 +122,8 @@ impl Waiter {
                     return Ok(got);
                 }
                 if let Some(stop) = awaited.inspect() {
-                    return Err(stop);
+                    // It may have come since the last look, and that beats the stop.
+                    return awaited.look().ok_or(stop);
                 }
             },
             Wait::Adaptive => {

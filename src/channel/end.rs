@@ -108,6 +108,8 @@ impl End {
             return Ok(Some(word));
         }
         match self.watch.news(&self.shared, Instant::now(), None)? {
+            // What it left behind comes before the news of it.
+            Some(_) if self.turn().look(self.side).is_ok() => Ok(self.turn().look(self.side).ok()),
             Some(news) => Err(self.stopped(Stop::Gone(news), call, Delivered::No)),
             None => Ok(None),
         }
