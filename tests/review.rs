@@ -211,3 +211,30 @@ fn the_last_message_comes_before_the_word_of_the_publishers_leaving() {
         assert_eq!(missed, 0, "was told that the publisher had left while its message stood there, {missed} times");
     });
 }
+
+/// A message is a handle too: the child shares its turn with the parent.
+#[test]
+fn a_forked_child_does_not_ask_for_the_next_round() {
+    let _dog = dog("fork");
+    let channel = SMALL.create(&unique("fork")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let publishing = scope.spawn(|| publisher.publish_timeout(&vec![7; 2 * CAPACITY], Duration::from_secs(2)));
+        let mut message = consumer.consume().unwrap();
+        message.set_timeout(Some(Duration::from_secs(1)));
+        // SAFETY: the child asks for one thing and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let refused = matches!(message.next_round(), Err(Error::Forked { .. }));
+            // SAFETY: ends the child without anything of the parent's being run.
+            unsafe { libc::_exit(i32::from(!refused)) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of this process, which nobody else waits for.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        let all = message.to_vec().map(|bytes| bytes.len());
+        assert_eq!(status, 0, "the child passed the turn; the parent read {all:?}");
+        assert_eq!(all.unwrap(), 2 * CAPACITY);
+        publishing.join().unwrap().unwrap();
+    });
+}
