@@ -266,6 +266,7 @@ impl Consumer {
     }
 
     pub(super) fn advance(&mut self, deadline: Deadline) -> Result<bool, Error> {
+        self.end.shared.check_fork()?;
         self.check_whole()?;
         let Some(word) = self.current.word.filter(|_| self.has_more()) else { return Ok(false) };
         let (_, len) = self.round();
