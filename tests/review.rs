@@ -238,3 +238,34 @@ fn a_forked_child_does_not_ask_for_the_next_round() {
         publishing.join().unwrap().unwrap();
     });
 }
+
+/// A consumer had the whole of it and panicked: whether it acted on it nobody knows, however far the next round came.
+#[test]
+fn a_long_message_that_was_had_whole_is_not_reported_as_undelivered() {
+    let _dog = dog("had whole");
+    let channel = SMALL.create(&unique("whole")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let publishing = scope.spawn(|| publisher.publish_timeout(&vec![7; 3 * CAPACITY], LATER).unwrap_err());
+        panic_with(&mut consumer, true);
+        let error = publishing.join().unwrap();
+        assert!(matches!(error, Error::TimedOut { delivered: Delivered::Unknown, .. }), "{error:?}");
+    });
+}
+
+/// A consumer may answer a long call by its beginning; if it does so too late, the outcome is unknown.
+#[test]
+fn a_long_call_that_was_answered_by_its_beginning_is_not_reported_as_undelivered() {
+    let _dog = dog("answered");
+    let channel = SMALL.create(&unique("begin")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let calling = scope.spawn(|| publisher.call_timeout(&vec![7; 3 * CAPACITY], SOON).unwrap_err());
+        let message = consumer.consume().unwrap();
+        sleep(LATER); // It does what the first round says.
+        let late = message.reply(b"done").unwrap_err();
+        assert!(matches!(late, Error::CallerGone { .. }), "{late:?}");
+        let error = calling.join().unwrap();
+        assert_eq!(error.delivered(), Some(Delivered::Unknown), "{error:?}");
+    });
+}
