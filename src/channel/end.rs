@@ -109,8 +109,10 @@ impl End {
         }
         match self.watch.news(&self.shared, Instant::now(), None)? {
             // What it left behind comes before the news of it.
-            Some(_) if self.turn().look(self.side).is_ok() => Ok(self.turn().look(self.side).ok()),
-            Some(news) => Err(self.stopped(Stop::Gone(news), call, Delivered::No)),
+            Some(news) => match self.turn().look(self.side) {
+                Ok(word) => Ok(Some(word)),
+                Err(_) => Err(self.stopped(Stop::Gone(news), call, Delivered::No)),
+            },
             None => Ok(None),
         }
     }

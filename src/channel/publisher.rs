@@ -251,6 +251,8 @@ impl Publisher {
     ) -> Result<Option<Word>, Error> {
         let first = if content.is_call() { Content::CallStream } else { Content::Stream };
         let mut again = false;
+        // Whether a consumer could have acted on it: it had the whole, or answers by what it had.
+        let mut is_enough = content.is_call();
         'message: loop {
             // Relaxed: published by `pass`.
             self.end.memory().header().turn.length.store(len as u64, Relaxed);
@@ -275,18 +277,20 @@ impl Publisher {
                 if !is_first && before.is_abandoned() {
                     return Err(self.end.aborted());
                 }
-                let word = self.answer(deadline, call, left == 0)?;
+                is_enough |= left == 0;
+                let word = self.answer(deadline, call, is_enough)?;
+                let delivered = if is_enough { Delivered::Unknown } else { Delivered::No };
                 mine = word;
                 match (word.content(), content) {
                     (Some(Content::Drained), _) if left > 0 && deadline.is_over() => {
                         // The consumer waits for the next round, and finds this instead of one.
                         let before = self.end.turn().pass_abandoned(word, Content::More);
                         self.end.passed(before);
-                        return Err(self.end.stopped(Stop::TimedOut, call, Delivered::No));
+                        return Err(self.end.stopped(Stop::TimedOut, call, delivered));
                     }
                     (Some(Content::Drained), _) if left > 0 => {}
                     (Some(Content::Again), _) if deadline.is_over() => {
-                        return Err(self.end.stopped(Stop::TimedOut, call, Delivered::No));
+                        return Err(self.end.stopped(Stop::TimedOut, call, delivered));
                     }
                     (Some(Content::Again), _) => {
                         again = true;
@@ -300,11 +304,11 @@ impl Publisher {
         }
     }
 
-    /// Waits for what the consumer makes of a message, and gives the message up if it has to. `all_sent`: the
-    /// consumer could have the whole of it.
+    /// Waits for what the consumer makes of a message, and gives the message up if it has to. `is_enough`:
+    /// what was sent so far, if it was taken, may have been acted on.
     #[inline]
-    pub(super) fn answer(&mut self, deadline: Deadline, call: &'static str, all_sent: bool) -> Result<Word, Error> {
-        let outcome = |delivered| if all_sent { delivered } else { Delivered::No };
+    pub(super) fn answer(&mut self, deadline: Deadline, call: &'static str, is_enough: bool) -> Result<Word, Error> {
+        let outcome = |delivered| if is_enough { delivered } else { Delivered::No };
         let word = self.end.wait_or_abandon(deadline, None, call, outcome)?;
         step!("send:answered");
         match word.content() {
