@@ -269,3 +269,30 @@ fn a_long_call_that_was_answered_by_its_beginning_is_not_reported_as_undelivered
         assert_eq!(error.delivered(), Some(Delivered::Unknown), "{error:?}");
     });
 }
+
+/// A consumer's thread panics with a call and unwinds: it leaves in order, and nobody knows what it did before.
+#[test]
+fn a_caller_whose_consumer_panicked_and_left_is_told_that_the_outcome_is_unknown() {
+    let _dog = dog("panicked and left");
+    let channel = SMALL.create(&unique("left")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    scope(|scope| {
+        let calling = scope.spawn(|| publisher.call(b"do it").unwrap_err());
+        panic_with(&mut consumer, true);
+        drop(consumer);
+        let error = calling.join().unwrap();
+        assert_eq!(error.delivered(), Some(Delivered::Unknown), "{error:?}");
+    });
+}
+
+/// Nobody took it: so it can be sent again.
+#[test]
+fn a_caller_whose_consumer_left_before_it_took_the_call_is_told_so() {
+    let _dog = dog("left");
+    let channel = SMALL.create(&unique("left")).unwrap();
+    let (mut publisher, consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    drop(consumer);
+    let error = publisher.call(b"do it").unwrap_err();
+    assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+    assert_eq!(error.delivered(), Some(Delivered::No), "{error:?}");
+}
