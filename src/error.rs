@@ -95,6 +95,9 @@ pub enum Error {
         name: String,
         /// `publisher` or `consumer`.
         peer: &'static str,
+        /// What became of the message in hand: a consumer that panicked with a call may have acted on it before it
+        /// left.
+        delivered: Delivered,
     },
     /// The time was up.
     TimedOut {
@@ -235,7 +238,9 @@ impl Error {
     /// What became of the message in hand, for the errors after which that is a question.
     pub fn delivered(&self) -> Option<Delivered> {
         match self {
-            Error::PeerDied { delivered, .. } | Error::TimedOut { delivered, .. } => Some(*delivered),
+            Error::PeerDied { delivered, .. }
+            | Error::Disconnected { delivered, .. }
+            | Error::TimedOut { delivered, .. } => Some(*delivered),
             _ => None,
         }
     }
@@ -292,8 +297,8 @@ impl fmt::Display for Error {
                 }
                 write!(f, " is dead: {delivered}; the next call waits for the next {peer}")
             }
-            Error::Disconnected { name, peer } => {
-                write!(f, "the {peer} of channel {name:?} has left: the next call waits for the next {peer}")
+            Error::Disconnected { name, peer, delivered } => {
+                write!(f, "the {peer} of channel {name:?} has left: {delivered}; the next call waits for the next {peer}")
             }
             Error::TimedOut { name, call, delivered } => {
                 write!(f, "{call} on channel {name:?} ran out of time: {delivered}")

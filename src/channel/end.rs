@@ -157,7 +157,7 @@ impl End {
         match stop {
             Stop::TimedOut => Error::TimedOut { name, call, delivered },
             Stop::Gone(News::Died { pid, .. }) => Error::PeerDied { name, peer, pid, delivered },
-            Stop::Gone(News::Left { .. }) => Error::Disconnected { name, peer },
+            Stop::Gone(News::Left { .. }) => Error::Disconnected { name, peer, delivered },
             Stop::Failed(error) => *error,
         }
     }

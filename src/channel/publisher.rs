@@ -109,8 +109,8 @@ impl Publisher {
     /// Publishes and returns what the consumer replied.
     ///
     /// # Errors
-    /// [`Error::NoReply`] where the consumer dropped the message. [`Error::PeerDied`] says whether the message may
-    /// have been acted on. A consumer that dies before it began to answer leaves the call to the next one only while
+    /// [`Error::NoReply`] where the consumer dropped the message. [`Error::PeerDied`] and
+    /// [`Error::Disconnected`] say whether the message may have been acted on. A consumer that dies before it began to answer leaves the call to the next one only while
     /// the caller still waits, that is for a tick at most.
     pub fn call(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let mut reply = Vec::new();
