@@ -1,5 +1,5 @@
 //! *A call, and the answer to it.* Two programs on one machine call and answer each other through shared memory, on
-//! Linux and on macOS: in a tenth of a microsecond while both are busy, without any CPU while both wait, and with
+//! Linux and on macOS: in tenths of a microsecond while both are busy, without any CPU while both wait, and with
 //! nothing to clean up when one of them is killed.
 //!
 //! # The map of the house
