@@ -1,0 +1,188 @@
+//! docs/layout.md, byte by byte: a peer that knows the page and not the library reads a channel, and answers on it.
+#[path = "support/intruder.rs"]
+mod intruder;
+mod support;
+
+use antiphon::{Channel, ChannelOptions, Error};
+use intruder::Intruder;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
+use support::{Watchdog, assert_nothing_left, unique};
+
+const CAPACITY: usize = 128 * 1024;
+const OPTIONS: ChannelOptions = ChannelOptions::new().capacity(CAPACITY);
+
+/// What a peer in another language would have of the region.
+struct Page(Intruder);
+
+impl Page {
+    fn bytes(&self, at: usize, len: usize) -> Vec<u8> {
+        (at..at + len).map(|at| self.0.byte(at).load(Relaxed)).collect()
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.bytes(at, 4).try_into().unwrap())
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        self.0.word(at).load(SeqCst)
+    }
+
+    fn put(&self, at: usize, bytes: &[u8]) {
+        for (at, byte) in (at..).zip(bytes) {
+            self.0.byte(at).store(*byte, Relaxed);
+        }
+    }
+
+    fn is_zero(&self, range: std::ops::Range<usize>) -> bool {
+        range.clone().all(|at| self.0.byte(at).load(Relaxed) == 0)
+    }
+
+    /// The turn's side, marks, content and step.
+    fn turn(&self) -> [u64; 4] {
+        let word = self.u64(8192);
+        [word & 1, word >> 1 & 0b1111, word >> 8 & 0xff, word >> 16]
+    }
+
+    /// Passes the turn to `side` with `content`.
+    fn pass(&self, side: u64, content: u64) {
+        let step = (self.u64(8192) >> 16) + 1;
+        self.0.word(8192).swap(step << 16 | content << 8 | side, SeqCst);
+    }
+}
+
+#[test]
+fn the_identity_is_where_the_page_says() {
+    let name = unique("identity");
+    let channel = OPTIONS.create(&name).unwrap();
+    let page = Page(Intruder::new(&name));
+    assert_eq!(page.0.len(), 64 * 1024 + CAPACITY);
+    assert_eq!(page.u64(0), 0x6e6f_6870_6974_6e61);
+    if cfg!(target_endian = "little") {
+        assert_eq!(page.bytes(0, 8), b"antiphon");
+    }
+    assert_eq!(page.u32(8), 1, "layout version");
+    assert_eq!(page.u32(12), size_of::<usize>() as u32);
+    assert!((1..=4).contains(&page.u32(16)), "libc");
+    assert_eq!(page.u32(20), 0, "flags");
+    assert_eq!(page.u64(24), CAPACITY as u64);
+    assert_ne!(page.u64(32), 0, "nonce");
+    assert_eq!(page.u32(40), std::process::id());
+    assert_eq!(page.u32(44), 0, "being removed");
+    assert!(page.u64(64) > 1_700_000_000_000, "made at, in milliseconds since 1970");
+    assert_eq!(page.u32(72), name.len() as u32);
+    assert_eq!(page.u32(76), 0);
+    assert_eq!(page.bytes(80, name.len()), name.as_bytes());
+    assert!(page.is_zero(80 + name.len()..4096));
+    drop(channel);
+    assert_ne!(page.u32(44), 0, "the last one to leave has removed the names");
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn the_seats_are_where_the_page_says() {
+    let name = unique("seats");
+    let channel = OPTIONS.create(&name).unwrap();
+    let page = Page(Intruder::new(&name));
+    let seat = |number: usize| 4096 + 64 * number;
+    let seated = |generation: u64| generation << 32 | 1;
+    let left = |generation: u64| generation << 32 | 2;
+    assert_eq!([0, 1, 2, 3].map(|number| page.u64(seat(number))), [0, 0, seated(1), 0]);
+    let publisher = channel.publisher().unwrap();
+    let consumer = channel.consumer().unwrap();
+    for number in [0, 1, 2] {
+        assert_eq!(page.u64(seat(number)), seated(1));
+        // The same process everywhere, its maker, and on the same anchor.
+        assert_eq!(page.u64(seat(number) + 8), page.u64(48), "start time");
+        assert_eq!(page.u64(seat(number) + 16), page.u64(56), "pid namespace");
+        assert_eq!(page.u64(seat(number) + 24), page.u64(seat(2) + 24), "anchor");
+        assert!(page.u64(seat(number) + 32) >= page.u64(64), "since");
+        assert_eq!(page.u32(seat(number) + 40), std::process::id());
+        assert!(page.is_zero(seat(number) + 44..seat(number + 1)));
+    }
+    drop(publisher);
+    assert_eq!([0, 1].map(|number| page.u64(seat(number))), [left(1), seated(1)]);
+    let publisher = channel.publisher().unwrap();
+    assert_eq!(page.u64(seat(0)), seated(2), "the next generation");
+    assert!(page.is_zero(seat(3)..8192));
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn messages_are_where_the_page_says() {
+    let name = unique("messages");
+    let channel = OPTIONS.create(&name).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    let page = Page(Intruder::new(&name));
+    assert_eq!(page.turn(), [0, 0, 0, 1], "a new region: the publisher's turn, nothing there, step 1");
+
+    let short: Vec<u8> = (1..=112).collect();
+    publisher.publish(&short).unwrap();
+    assert_eq!(page.turn(), [1, 0, 1, 2], "the consumer's turn, a message, one step on");
+    assert_eq!(page.u64(8200), 112);
+    assert_eq!(page.bytes(8208, 112), short);
+    assert!(page.is_zero(8320..8448) && page.is_zero(65536..65536 + 4096));
+    let message = consumer.consume().unwrap();
+    assert_eq!(page.u64(8576), 2, "the consumer's note: the step it took");
+    assert_eq!(page.u64(8576 + 8), 0, "and no reply begun");
+    drop(message);
+    assert_eq!(page.turn(), [0, 0, 0, 3], "acknowledged");
+
+    let long = support::pattern(1, 113);
+    publisher.publish(&long).unwrap();
+    assert_eq!(page.u64(8200), 113);
+    assert_eq!(page.bytes(65536, 113), long);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _message = consumer.consume().unwrap();
+        std::panic::resume_unwind(Box::new("with the message in hand"));
+    }))
+    .unwrap_err();
+    assert_eq!(page.turn(), [1, 0b0100, 1, 4], "given back: redelivered");
+    drop(consumer.consume().unwrap());
+
+    let late = publisher.call_timeout(b"anyone?", Duration::from_millis(1));
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    assert_eq!(page.turn(), [1, 0b1000, 2, 6], "a call, abandoned");
+    assert!(consumer.try_consume().unwrap().is_none());
+    assert_eq!(page.turn(), [0, 0, 0, 7], "skipped");
+    assert!(page.is_zero(8704..65536), "reserved");
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn a_peer_that_knows_the_page_alone_takes_messages_and_answers_calls() {
+    let _watchdog = Watchdog::new("a peer by the page", support::PATIENCE);
+    let name = unique("stranger");
+    let mut publisher = Channel::create(&name).unwrap().publisher().unwrap();
+    let page = Page(Intruder::new(&name));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for (len, content) in [(5, 11), (70_000, 11)] {
+                // By looking alone: it never sleeps, and a caller that sleeps looks at every tick.
+                while page.u64(8192) & 1 == 0 {
+                    std::thread::yield_now();
+                }
+                assert_eq!(page.turn()[2], 2, "a call");
+                let asked = page.u64(8200) as usize;
+                let at = if asked <= 112 { 8208 } else { 65536 };
+                let reply: Vec<u8> = page.bytes(at, asked).iter().rev().cycle().take(len).copied().collect();
+                page.put(if len <= 112 { 8208 } else { 65536 }, &reply);
+                page.0.word(8200).store(len as u64, SeqCst);
+                page.pass(0, content);
+            }
+            while page.u64(8192) & 1 == 0 {
+                std::thread::yield_now();
+            }
+            page.pass(0, 14);
+        });
+        assert_eq!(publisher.call(b"stray").unwrap(), b"yarts");
+        let asked = support::pattern(2, 100_000);
+        let reply = publisher.call(&asked).unwrap();
+        assert!(reply.len() == 70_000 && reply.iter().eq(asked.iter().rev().take(70_000)));
+        assert!(matches!(publisher.call(b"no answer"), Err(Error::NoReply { .. })));
+    });
+    drop(publisher);
+    assert_nothing_left(&name);
+}
