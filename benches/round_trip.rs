@@ -131,12 +131,20 @@ fn answer(consumer: &mut Consumer, round_trips: u64, bytes: &mut Vec<u8>) {
     }
 }
 
-fn lines(name: &str) -> &'static [Line; 2] {
+/// Made and sized by the first process, since Darwin sizes shared memory once; the second takes the name away.
+fn lines(name: &str, is_first: bool) -> &'static [Line; 2] {
     let name = std::ffi::CString::new(format!("/{name}")).expect("no NUL");
+    let flags = if is_first { libc::O_CREAT | libc::O_EXCL } else { 0 };
     // SAFETY: a NUL-terminated name.
-    let fd = unsafe { libc::shm_open(name.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600) };
-    // SAFETY: a plain system call; the second process finds the size as it is.
-    assert!(fd >= 0 && unsafe { libc::ftruncate(fd, 65536) } == 0, "shared memory");
+    let fd = unsafe { libc::shm_open(name.as_ptr(), libc::O_RDWR | flags, 0o600) };
+    assert!(fd >= 0, "shared memory");
+    if is_first {
+        // SAFETY: a plain system call.
+        assert_eq!(unsafe { libc::ftruncate(fd, 65536) }, 0, "shared memory");
+    } else {
+        // SAFETY: a NUL-terminated name.
+        unsafe { libc::shm_unlink(name.as_ptr()) };
+    }
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: the kernel chooses the address.
     let at = unsafe { libc::mmap(std::ptr::null_mut(), 65536, protection, libc::MAP_SHARED, fd, 0) };
@@ -163,7 +171,7 @@ fn pin(cpu: usize) {
 /// The other process: does as many round trips as it is told, of the kind that it is told.
 fn responder(name: &str) {
     pin(1);
-    let lines = lines(&format!("{name}-bare"));
+    let lines = lines(&format!("{name}-bare"), false);
     let channel = Channel::open(name).expect("the channel is there");
     let mut consumer = channel.consumer().expect("the seat is free");
     let mut bytes = Vec::new();
@@ -232,19 +240,21 @@ struct Sample {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let mut svg = None;
     let bar = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--responder", name] => {
             responder(name);
             return ExitCode::SUCCESS;
         }
         [] => None,
-        ["--bar", bar] if bar.parse::<f64>().is_ok() => bar.parse::<f64>().ok(),
+        ["--bar", bar] if bar.parse::<f64>().is_ok_and(|bar| bar > 0.0) => bar.parse::<f64>().ok(),
         ["--svg", file] => {
-            let (samples, discarded) = measure();
-            report(&samples, &discarded, None);
-            let picture = picture(&samples);
-            std::fs::write(file, picture).unwrap_or_else(|error| panic!("{file}: {error}"));
-            return ExitCode::SUCCESS;
+            // Now, and not when everything is measured: it may be refused.
+            svg = Some(std::fs::File::create(file).unwrap_or_else(|error| {
+                eprintln!("{file}: {error}");
+                std::process::exit(2);
+            }));
+            None
         }
         _ => {
             eprintln!("usage: round_trip [--bar RATIO | --svg FILE]");
@@ -256,6 +266,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (samples, discarded) = measure();
+    if let Some(mut svg) = svg {
+        svg.write_all(picture(&samples).as_bytes()).expect("the picture is written");
+    }
     report(&samples, &discarded, bar)
 }
 
@@ -266,7 +279,7 @@ fn measure() -> (Vec<Sample>, Vec<usize>) {
     let options = ChannelOptions::new().capacity(64 * 1024);
     let publisher = options.create(&name).and_then(|channel| channel.publisher());
     let publisher = publisher.unwrap_or_else(|error| panic!("{error}"));
-    let lines = lines(&bare_name);
+    let lines = lines(&bare_name, true);
     let exe = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(exe)
         .args(["--responder", &name])
@@ -297,9 +310,6 @@ fn measure() -> (Vec<Sample>, Vec<usize>) {
     let Pair { mut child, orders, .. } = pair;
     drop(orders);
     child.wait().expect("the other process ends");
-    let bare_name = std::ffi::CString::new(format!("/{bare_name}")).expect("no NUL");
-    // SAFETY: a plain system call.
-    unsafe { libc::shm_unlink(bare_name.as_ptr()) };
     (samples, discarded)
 }
 
