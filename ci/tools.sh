@@ -29,7 +29,8 @@ use_debian_rust() {
 }
 
 fetch_debian_rust() {
-    command -v apt-get apt-cache dpkg >/dev/null || not_run "there is no apt to fetch a Rust with std's sources from"
+    command -v apt-get >/dev/null && command -v apt-cache >/dev/null && command -v dpkg >/dev/null ||
+        not_run "there is no apt to fetch a Rust with std's sources from"
     local partial version packages
     mkdir -p "$tools"
     partial=$(mktemp -d "$tools/debian-rust.partial-XXXXXX") # one of our own: two gates may run at once
