@@ -265,6 +265,15 @@ impl fmt::Display for Delivered {
     }
 }
 
+/// `delivered` in the words of the end that reads it: a consumer sends nothing that it could send again.
+fn outcome(to_the_consumer: bool, delivered: &Delivered) -> &dyn fmt::Display {
+    match delivered {
+        Delivered::No if to_the_consumer => &"no whole message came",
+        Delivered::Unknown if to_the_consumer => &"whether the caller has the reply is unknown",
+        _ => delivered,
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -295,13 +304,15 @@ impl fmt::Display for Error {
                 if *pid != 0 {
                     write!(f, ", process {pid},")?;
                 }
-                write!(f, " is dead: {delivered}; the next call waits for the next {peer}")
+                let outcome = outcome(*peer == "publisher", delivered);
+                write!(f, " is dead: {outcome}; the next call waits for the next {peer}")
             }
             Error::Disconnected { name, peer, delivered } => {
                 write!(f, "the {peer} of channel {name:?} has left: {delivered}; the next call waits for the next {peer}")
             }
             Error::TimedOut { name, call, delivered } => {
-                write!(f, "{call} on channel {name:?} ran out of time: {delivered}")
+                let outcome = outcome(matches!(*call, "consume" | "reply"), delivered);
+                write!(f, "{call} on channel {name:?} ran out of time: {outcome}")
             }
             Error::Aborted { name, peer } => write!(
                 f,
