@@ -30,6 +30,7 @@ fn call_and_answer_calls_and_is_answered() {
     let said = text(&run("call_and_answer", &[]));
     assert!(said.contains("answer  IS ANYONE THERE?"), "{said}");
     assert!(said.contains("100000 calls"), "{said}");
+    assert!(said.contains("and the next call says so"), "{said}");
     assert!(left_behind("call-").is_empty());
 }
 
