@@ -29,10 +29,15 @@ fn receive(name: &str, path: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn send(from: &Path, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let name = format!("file-{}", std::process::id());
-    let channel = Channel::create(&name)?;
+    // A message that waits keeps its channel for the next consumer. Here none will come.
+    send_through(&name, from, to).inspect_err(|_| drop(Channel::unlink(&name)))
+}
+
+fn send_through(name: &str, from: &Path, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let channel = Channel::create(name)?;
     let mut publisher = channel.publisher()?;
     let exe = std::env::current_exe()?;
-    let mut other = Command::new(exe).arg("receive").arg(&name).arg(to).spawn()?;
+    let mut other = Command::new(exe).arg("receive").arg(name).arg(to).spawn()?;
 
     let mut file = File::open(from)?;
     let began = Instant::now();
