@@ -345,6 +345,42 @@ fn the_last_end_removes_the_names_unless_a_message_waits() {
 }
 
 #[test]
+fn what_was_acknowledged_is_not_lost_with_publisher_and_consumer() {
+    if let Some((who, args)) = role() {
+        let channel = Channel::open(&args[0]).unwrap();
+        if who == "publisher" {
+            let mut publisher = channel.publisher().unwrap();
+            publisher.publish(b"acknowledged").unwrap();
+            say("acknowledged");
+            hear();
+        } else {
+            let mut consumer = channel.consumer().unwrap();
+            let message = consumer.consume().unwrap();
+            say(message.redelivered());
+            hear();
+        }
+        return;
+    }
+    let name = unique("acknowledged");
+    let channel = SMALL.create(&name).unwrap();
+    let mut publisher = Peer::start(this_test!(), "publisher", &[&name]);
+    publisher.expect("acknowledged");
+    publisher.kill();
+    drop(channel); // From here on it stands in a channel that nobody has open.
+    for redelivered in ["false", "true"] {
+        let mut consumer = Peer::start(this_test!(), "consumer", &[&name]);
+        consumer.expect(redelivered);
+        consumer.kill();
+    }
+    let mut consumer = Channel::open(&name).unwrap().consumer().unwrap();
+    let message = consumer.consume().unwrap();
+    assert!(message.redelivered());
+    assert_eq!(message.to_vec().unwrap(), b"acknowledged");
+    drop(consumer);
+    assert_nothing_left(&name);
+}
+
+#[test]
 fn unlink_takes_the_name_and_leaves_the_ends() {
     let name = unique("unlink");
     assert!(matches!(Channel::unlink(&name), Err(Error::NotFound { .. })));
