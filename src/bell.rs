@@ -36,12 +36,10 @@ const YIELDS: u32 = 3;
 /// How an end waits for the other one. Ends that wait differently work together.
 ///
 /// ```
-/// use antiphon::{ChannelOptions, Wait};
-///
 /// # let name = format!("doc-wait-{}", std::process::id());
-/// let channel = ChannelOptions::new().wait(Wait::Park).create(&name)?;
+/// let channel = antiphon::ChannelOptions::new().wait(antiphon::Wait::Park).create(&name)?;
 /// let mut consumer = channel.consumer()?; // Sleeps at once,
-/// consumer.set_wait(Wait::Spin); // or never, from here on.
+/// consumer.set_wait(antiphon::Wait::Spin); // or never, from here on.
 /// # Ok::<(), antiphon::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

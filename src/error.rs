@@ -308,7 +308,11 @@ impl fmt::Display for Error {
                 write!(f, " is dead: {outcome}; the next call waits for the next {peer}")
             }
             Error::Disconnected { name, peer, delivered } => {
-                write!(f, "the {peer} of channel {name:?} has left: {delivered}; the next call waits for the next {peer}")
+                let outcome = outcome(*peer == "publisher", delivered);
+                write!(
+                    f,
+                    "the {peer} of channel {name:?} has left: {outcome}; the next call waits for the next {peer}"
+                )
             }
             Error::TimedOut { name, call, delivered } => {
                 let outcome = outcome(matches!(*call, "consume" | "reply"), delivered);

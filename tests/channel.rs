@@ -8,6 +8,12 @@ use support::{Peer, Watchdog, assert_nothing_left, hear, pattern, role, say, uni
 
 const SMALL: ChannelOptions = ChannelOptions::new().capacity(64 * 1024);
 
+static_assertions::assert_impl_all!(Channel: Send, Sync);
+static_assertions::assert_impl_all!(antiphon::Publisher: Send);
+static_assertions::assert_impl_all!(antiphon::Consumer: Send);
+static_assertions::assert_not_impl_any!(antiphon::Publisher: Sync);
+static_assertions::assert_not_impl_any!(antiphon::Consumer: Sync);
+
 #[test]
 fn a_call_is_answered_by_another_process() {
     if let Some((_, args)) = role() {

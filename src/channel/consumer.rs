@@ -22,20 +22,14 @@ use std::time::Duration;
 /// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way.
 ///
 /// ```
-/// use antiphon::{Channel, Error};
-///
 /// # let name = format!("doc-consumer-{}", std::process::id());
-/// let channel = Channel::create(&name)?;
-/// let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
+/// # let channel = antiphon::Channel::create(&name)?;
+/// # let (mut publisher, mut consumer) = (channel.publisher()?, channel.consumer()?);
 /// publisher.publish(b"the only one")?;
 /// drop(publisher);
-/// loop {
-///     match consumer.consume() {
-///         Ok(message) => assert_eq!(message.to_vec()?, b"the only one"),
-///         Err(Error::Disconnected { .. }) => break, // Everything is consumed.
-///         Err(error) => return Err(error),
-///     }
-/// }
+/// while let Ok(message) = consumer.consume() {
+///     assert_eq!(message.to_vec()?, b"the only one");
+/// } // Disconnected: everything is consumed.
 /// # Ok::<(), antiphon::Error>(())
 /// ```
 ///

@@ -2,7 +2,7 @@
 
 use super::attach::Shared;
 use super::memory::{Memory, Place};
-use super::turn::{Abandoning, Content, Side, Turn, Word};
+use super::turn::{Content, Side, Turn, Word};
 use crate::bell::{Awaited, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
@@ -137,13 +137,9 @@ impl End {
 
     /// Gives up what this end waits for. The word where it came at the last moment.
     pub(crate) fn abandon(&self) -> Result<Word, Delivered> {
-        let abandoning = self.turn().abandon(self.side);
+        let abandoned = self.turn().abandon(self.side);
         step!("call:abandoned");
-        match abandoning {
-            Abandoning::Came(word) => Ok(word),
-            Abandoning::Withdrawn => Err(Delivered::No),
-            Abandoning::Unknown => Err(Delivered::Unknown),
-        }
+        abandoned
     }
 
     /// The error for a `stop` of `call`.

@@ -27,9 +27,6 @@ use std::time::Duration;
 /// let mut last = [0];
 /// message.view().copy_to(message.len() - 1, &mut last);
 /// assert_eq!(&last, b"9");
-/// drop(message); // Consumed: its place is the publisher's again.
-/// assert!(publisher.try_publish(b"the next")?);
-/// # antiphon::Channel::unlink(&name)?;
 /// # Ok::<(), antiphon::Error>(())
 /// ```
 #[derive(Debug)]

@@ -162,9 +162,3 @@ impl std::fmt::Debug for Channel {
             .finish_non_exhaustive()
     }
 }
-
-static_assertions::assert_impl_all!(Channel: Send, Sync);
-static_assertions::assert_impl_all!(Publisher: Send);
-static_assertions::assert_impl_all!(Consumer: Send);
-static_assertions::assert_not_impl_any!(Publisher: Sync);
-static_assertions::assert_not_impl_any!(Consumer: Sync);

@@ -21,8 +21,9 @@
 //! Where the interleavings are too many, the preemptions of a running thread are bounded, which is said at the model;
 //! loom's authors found two to three enough for most bugs.
 
-use super::turn::{Abandoning, Content, Side, Turn, Word};
+use super::turn::{Content, Side, Turn, Word};
 use crate::bell::{Awaited, Ring, sleep};
+use crate::error::Delivered;
 use loom::cell::Cell;
 use loom::sync::atomic::{AtomicU64, fence};
 use loom::sync::{Condvar, Mutex};
@@ -373,9 +374,9 @@ impl End {
         let word = match self.wait(limit) {
             Some(word) => word,
             None => match self.turn().abandon(Side::Publisher) {
-                Abandoning::Came(word) => word,
-                Abandoning::Withdrawn => return Err(Sent::Withdrawn),
-                Abandoning::Unknown => return Err(Sent::Unknown),
+                Ok(word) => word,
+                Err(Delivered::No) => return Err(Sent::Withdrawn),
+                Err(Delivered::Unknown) => return Err(Sent::Unknown),
             },
         };
         match word.content() {
@@ -536,8 +537,8 @@ impl End {
         match self.wait(limit) {
             Some(word) => Some(word),
             None => match self.turn().abandon(Side::Consumer) {
-                Abandoning::Came(word) => Some(word),
-                Abandoning::Withdrawn | Abandoning::Unknown => None,
+                Ok(word) => Some(word),
+                Err(Delivered::No) | Err(Delivered::Unknown) => None,
             },
         }
     }

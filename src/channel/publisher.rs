@@ -109,9 +109,9 @@ impl Publisher {
     /// Publishes and returns what the consumer replied.
     ///
     /// # Errors
-    /// [`Error::NoReply`] where the consumer dropped the message. [`Error::PeerDied`] and
-    /// [`Error::Disconnected`] say whether the message may have been acted on. A consumer that dies before it began to answer leaves the call to the next one only while
-    /// the caller still waits, that is for a tick at most.
+    /// [`Error::NoReply`] where the consumer dropped the message. [`Error::PeerDied`] and [`Error::Disconnected`] say
+    /// whether the message may have been acted on. A consumer that dies before it began to answer leaves the call to
+    /// the next one only while the caller still waits, that is for a tick at most.
     pub fn call(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let mut reply = Vec::new();
         self.call_into(bytes, &mut reply)?;
@@ -304,8 +304,8 @@ impl Publisher {
         }
     }
 
-    /// Waits for what the consumer makes of a message, and gives the message up if it has to. `is_enough`:
-    /// what was sent so far, if it was taken, may have been acted on.
+    /// Waits for what the consumer makes of a message, and gives the message up if it has to. `is_enough`: what was
+    /// sent so far, if it was taken, may have been acted on.
     #[inline]
     pub(super) fn answer(&mut self, deadline: Deadline, call: &'static str, is_enough: bool) -> Result<Word, Error> {
         let outcome = |delivered| if is_enough { delivered } else { Delivered::No };

@@ -75,6 +75,7 @@
 //!
 //! `model.rs` runs this file, as it is shipped, through loom's interleavings.
 
+use crate::error::Delivered;
 use crate::sys::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -188,17 +189,6 @@ impl Word {
     }
 }
 
-/// How giving up ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Abandoning {
-    /// The turn came first: there is something to take after all.
-    Came(Word),
-    /// The other end never had it, and never will.
-    Withdrawn,
-    /// The other end has it, or had it.
-    Unknown,
-}
-
 /// The word and the two notes that belong to it.
 pub(crate) struct Turn<'m, C> {
     pub(crate) word: &'m C,
@@ -289,14 +279,15 @@ impl<C: Cell> Turn<'_, C> {
         self.replying.store(seen.step(), Relaxed);
     }
 
-    /// `side`, which waits, gives up what it waits for.
-    pub(crate) fn abandon(&self, side: Side) -> Abandoning {
+    /// `side`, which waits, gives up what it waits for. The word, where the turn came first: there is something to
+    /// take after all. Otherwise what became of it: the other end never had it and never will, or has it, or had it.
+    pub(crate) fn abandon(&self, side: Side) -> Result<Word, Delivered> {
         // Relaxed: as in `arm`.
         let mut seen = Word(self.word.load(Relaxed));
         loop {
             if seen.side() == side {
                 // EDGE pass (acquire): by this second look, since a relaxed one acquires nothing.
-                return Abandoning::Came(Word(self.word.load(Acquire)));
+                return Ok(Word(self.word.load(Acquire)));
             }
             // EDGE abandon (release): by the fence; Relaxed therefore, as no bytes travel with it.
             match self.word.compare_exchange(seen.0, seen.0 | ABANDONED, Relaxed, Relaxed) {
@@ -311,7 +302,7 @@ impl<C: Cell> Turn<'_, C> {
         // EDGE note (acquire): by the fence. Relaxed: a note is a number, no bytes hang on it.
         let was_taken = self.taken.load(Relaxed) == seen.step();
         let was_taken = was_taken || seen.is_redelivered() || is_later_round;
-        if was_taken { Abandoning::Unknown } else { Abandoning::Withdrawn }
+        Err(if was_taken { Delivered::Unknown } else { Delivered::No })
     }
 
     /// The consumer lets go of a whole message unread: it stays, marked.

@@ -13,8 +13,8 @@
 //! | `TAKING` | the record is being written | its taker, to `SEATED`; whoever holds the door, since then the taker is dead |
 //!
 //! Taking a seat, under the door: find it free or dead; lock the next generation's byte; repair what the last holder
-//! left; store the word as `TAKING`; write the record; store the word as `SEATED`. A taker that dies on the way leaves
-//! the old word, or `TAKING`, and the next one does the same again: the repairs may be repeated.
+//! left; store the word as `TAKING`; write the record; store the word as `SEATED`. A taker that dies on the way
+//! leaves the old word, or `TAKING`, and the next one does the same again: the repairs may be repeated.
 //!
 //! A seated process is **dead** when its byte is not locked; or when its pid belongs to this process's namespace and
 //! that pid with that start time is no more. A record whose lock stands on another anchor (Darwin's registry file was
