@@ -91,7 +91,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::InUse`] where a living process has it; [`Error::NoSpace`], with nothing left behind;
-    /// [`Error::BadName`], [`Error::BadOption`], [`Error::NotAChannel`], [`Error::NotPermitted`].
+    /// [`Error::BadName`], [`Error::BadOption`], [`Error::NotAChannel`], [`Error::NotPermitted`], [`Error::Stuck`].
     pub fn create(name: &str) -> Result<Self, Error> {
         ChannelOptions::new().create(name)
     }
@@ -100,7 +100,8 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Incompatible`] and [`Error::NameCollision`] where it is not the one that was
-    /// meant; [`Error::NotAChannel`], [`Error::NotPermitted`], [`Error::BadName`].
+    /// meant; [`Error::SeatTaken`] where it is open 30 times already; [`Error::NotAChannel`],
+    /// [`Error::NotPermitted`], [`Error::BadName`], [`Error::Stuck`].
     pub fn open(name: &str) -> Result<Self, Error> {
         ChannelOptions::new().open(name)
     }
