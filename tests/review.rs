@@ -296,3 +296,51 @@ fn a_caller_whose_consumer_left_before_it_took_the_call_is_told_so() {
     assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
     assert_eq!(error.delivered(), Some(Delivered::No), "{error:?}");
 }
+
+/// Refuses what is large, where the test says so.
+struct Tight;
+thread_local!(static IS_TIGHT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+
+// SAFETY: the system's, or nothing.
+unsafe impl std::alloc::GlobalAlloc for Tight {
+    unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
+        if layout.size() > 1 << 20 && IS_TIGHT.try_with(std::cell::Cell::get) == Ok(true) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's word.
+        unsafe { std::alloc::System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: std::alloc::Layout) {
+        // SAFETY: the caller's word.
+        unsafe { std::alloc::System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static TIGHT: Tight = Tight;
+
+/// There is no memory for it: then it was not consumed, and stays.
+#[test]
+fn a_message_that_could_not_be_copied_out_is_not_lost() {
+    let _dog = dog("memory");
+    let channel = Channel::create(&unique("memory")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    publisher.publish(&vec![7; 2 << 20]).unwrap();
+    for is_into in [true, false] {
+        IS_TIGHT.set(true);
+        let error = if is_into {
+            consumer.consume_into(&mut Vec::new()).map(drop).unwrap_err()
+        } else {
+            consumer.consume().unwrap().to_vec().unwrap_err()
+        };
+        IS_TIGHT.set(false);
+        assert!(matches!(error, Error::System { call: "allocate", .. }), "{error:?}");
+        let message = consumer.try_consume().unwrap().expect("it was acknowledged, and is lost");
+        assert!(message.redelivered());
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _message = message;
+            std::panic::resume_unwind(Box::new("on purpose"));
+        })));
+    }
+    assert_eq!(consumer.consume().unwrap().to_vec().unwrap().len(), 2 << 20);
+}
