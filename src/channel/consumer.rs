@@ -299,7 +299,7 @@ impl Consumer {
     /// Leaves it for the next `consume`, marked.
     #[cold]
     pub(super) fn give_back(&mut self) {
-        let Some(word) = self.current.word else { return };
+        let Some(word) = self.current.word.filter(|_| !self.end.shared.is_forked()) else { return };
         self.current.word = None;
         if self.current.len <= self.end.memory().capacity() {
             self.end.turn().give_back();

@@ -44,7 +44,7 @@ impl<'c> Message<'c> {
     #[inline]
     pub(super) fn take_all(self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Self, Error> {
         into.clear();
-        self.consumer.read_all(into, Some(deadline))?;
+        self.consumer.read_all(into, Some(deadline)).inspect_err(|_| self.consumer.give_back())?;
         if !self.is_call() {
             self.consumer.release();
         }
@@ -99,7 +99,8 @@ impl<'c> Message<'c> {
     /// As [`next_round`](Self::next_round), for a message longer than the capacity.
     pub fn to_vec(mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
-        self.copy_into(&mut bytes)?;
+        // Where there is no memory for it, it was not consumed.
+        self.copy_into(&mut bytes).inspect_err(|_| self.consumer.give_back())?;
         Ok(bytes)
     }
 
