@@ -114,6 +114,8 @@ pub enum Error {
         name: String,
         /// Which end gave up.
         peer: &'static str,
+        /// What became of the message in hand.
+        delivered: Delivered,
     },
     /// The consumer dropped the call without an answer.
     NoReply {
@@ -239,6 +241,7 @@ impl Error {
     pub fn delivered(&self) -> Option<Delivered> {
         match self {
             Error::PeerDied { delivered, .. }
+            | Error::Aborted { delivered, .. }
             | Error::Disconnected { delivered, .. }
             | Error::TimedOut { delivered, .. } => Some(*delivered),
             _ => None,
@@ -318,10 +321,13 @@ impl fmt::Display for Error {
                 let outcome = outcome(matches!(*call, "consume" | "reply"), delivered);
                 write!(f, "{call} on channel {name:?} ran out of time: {outcome}")
             }
-            Error::Aborted { name, peer } => write!(
-                f,
-                "the {peer} of channel {name:?} gave up in the middle of a long message: send it again with more time"
-            ),
+            Error::Aborted { name, peer, delivered } => {
+                let outcome = outcome(*peer == "publisher", delivered);
+                write!(
+                    f,
+                    "the {peer} of channel {name:?} gave up in the middle of a long message or reply: {outcome}; give both ends more time"
+                )
+            }
             Error::NoReply { name } => {
                 write!(f, "the consumer of channel {name:?} dropped the call without an answer: have it call reply")
             }

@@ -256,7 +256,7 @@ impl Consumer {
 
     #[inline]
     fn check_whole(&self) -> Result<(), Error> {
-        if self.current.is_broken { Err(self.end.aborted()) } else { Ok(()) }
+        if self.current.is_broken { Err(self.end.aborted(Delivered::No)) } else { Ok(()) }
     }
 
     pub(super) fn advance(&mut self, deadline: Deadline) -> Result<bool, Error> {
@@ -276,7 +276,7 @@ impl Consumer {
         }
         let before = self.end.pass(word, Content::Drained);
         if before.is_abandoned() {
-            return Err(self.end.aborted());
+            return Err(self.end.aborted(Delivered::No));
         }
         step!("consume:round-passed");
         let partner = self.current.partner;
@@ -287,7 +287,7 @@ impl Consumer {
         }
         if word.is_abandoned() {
             self.end.pass(word, Content::Nothing); // There may be no round in it.
-            return Err(self.end.aborted());
+            return Err(self.end.aborted(Delivered::No));
         }
         self.current.word = Some(word);
         self.current.is_broken = false;

@@ -67,13 +67,12 @@ impl End {
     /// Passes the turn and rings where the other side sleeps. Returns the word that was there.
     #[inline]
     pub(crate) fn pass(&self, mine: Word, content: Content) -> Word {
-        let before = self.turn().pass(mine, content);
-        self.passed(before)
+        self.pass_marked(mine, content, 0)
     }
 
-    /// What follows every passing.
     #[inline]
-    pub(crate) fn passed(&self, before: Word) -> Word {
+    pub(crate) fn pass_marked(&self, mine: Word, content: Content, marks: u64) -> Word {
+        let before = self.turn().pass_marked(mine, content, marks);
         step!(self.side, "send:passed", "consume:passed");
         self.shared.ring_if_asleep(before, self.side);
         step!(self.side, "send:rung", "consume:rung");
@@ -164,8 +163,8 @@ impl End {
     }
 
     #[cold]
-    pub(crate) fn aborted(&self) -> Error {
-        Error::Aborted { name: self.name(), peer: self.side.other().name() }
+    pub(crate) fn aborted(&self, delivered: Delivered) -> Error {
+        Error::Aborted { name: self.name(), peer: self.side.other().name(), delivered }
     }
 
     #[cold]

@@ -4,7 +4,7 @@ use super::layout::INLINE_BYTES;
 use super::memory::Place;
 use super::publisher::Publisher;
 use super::turn::{Content, Word};
-use crate::error::Error;
+use crate::error::{Delivered, Error};
 use crate::sys::deadline::Deadline;
 use crate::sys::view::ViewMut;
 use std::io;
@@ -105,7 +105,7 @@ impl<'p> Loan<'p> {
     fn call_until(mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
         self.pass(Content::Call)?;
         let mut reply = Vec::new();
-        let word = self.publisher.answer(deadline, "call", true)?;
+        let word = self.publisher.answer(deadline, "call", Delivered::Unknown)?;
         self.publisher.read_reply(word, &mut reply, deadline)?;
         Ok(reply)
     }

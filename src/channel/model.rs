@@ -21,7 +21,7 @@
 //! Where the interleavings are too many, the preemptions of a running thread are bounded, which is said at the model;
 //! loom's authors found two to three enough for most bugs.
 
-use super::turn::{Content, Side, Turn, Word};
+use super::turn::{Content, REDELIVERED, Side, Turn, Word};
 use crate::bell::{Awaited, Ring, sleep};
 use crate::error::Delivered;
 use loom::cell::Cell;
@@ -878,7 +878,7 @@ fn a_long_message_that_was_given_back_comes_again_marked_and_is_never_withdrawn(
                 let mine = publisher.answer(Limit::Never).unwrap();
                 assert_eq!(mine.content(), Some(Content::Again));
                 publisher.region.payload.set(1);
-                let before = publisher.turn().pass_redelivered(mine, Content::Stream);
+                let before = publisher.turn().pass_marked(mine, Content::Stream, REDELIVERED);
                 publisher.ring_if_asleep(before);
                 match publisher.answer(Limit::Sleeps(1)) {
                     Ok(mine) => {

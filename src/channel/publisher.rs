@@ -6,7 +6,7 @@ use super::layout::INLINE_BYTES;
 use super::loan::Loan;
 use super::memory::Place;
 use super::options::MAX_MESSAGE_BYTES;
-use super::turn::{Content, Side, Word};
+use super::turn::{ABANDONED, Content, REDELIVERED, Side, Word};
 use crate::bell::{Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
@@ -203,7 +203,7 @@ impl Publisher {
         if !content.is_call() {
             return Ok(None);
         }
-        self.answer(deadline, call, true).map(Some)
+        self.answer(deadline, call, Delivered::Unknown).map(Some)
     }
 
     /// Sends a message that fits, and passes the turn.
@@ -250,9 +250,9 @@ impl Publisher {
         call: &'static str,
     ) -> Result<Option<Word>, Error> {
         let first = if content.is_call() { Content::CallStream } else { Content::Stream };
-        let mut again = false;
+        let mut again = 0;
         // Whether a consumer could have acted on it: it had the whole, or answers by what it had.
-        let mut is_enough = content.is_call();
+        let mut at_worst = if content.is_call() { Delivered::Unknown } else { Delivered::No };
         'message: loop {
             // Relaxed: published by `pass`.
             self.end.memory().header().turn.length.store(len as u64, Relaxed);
@@ -265,35 +265,31 @@ impl Publisher {
                 step!("send:round-filled");
                 let is_first = left == len;
                 left -= now;
-                let before = match (is_first, again) {
-                    (true, false) => self.end.pass(mine, first),
-                    (true, true) => {
-                        let before = self.end.turn().pass_redelivered(mine, first);
-                        self.end.passed(before)
-                    }
-                    (false, _) => self.end.pass(mine, Content::More),
+                let before = match is_first {
+                    true => self.end.pass_marked(mine, first, again),
+                    false => self.end.pass(mine, Content::More),
                 };
                 step!("send:round-passed");
                 if !is_first && before.is_abandoned() {
-                    return Err(self.end.aborted());
+                    return Err(self.end.aborted(at_worst));
                 }
-                is_enough |= left == 0;
-                let word = self.answer(deadline, call, is_enough)?;
-                let delivered = if is_enough { Delivered::Unknown } else { Delivered::No };
+                if left == 0 {
+                    at_worst = Delivered::Unknown;
+                }
+                let word = self.answer(deadline, call, at_worst)?;
                 mine = word;
                 match (word.content(), content) {
                     (Some(Content::Drained), _) if left > 0 && deadline.is_over() => {
                         // The consumer waits for the next round, and finds this instead of one.
-                        let before = self.end.turn().pass_abandoned(word, Content::More);
-                        self.end.passed(before);
-                        return Err(self.end.stopped(Stop::TimedOut, call, delivered));
+                        self.end.pass_marked(word, Content::More, ABANDONED);
+                        return Err(self.end.stopped(Stop::TimedOut, call, at_worst));
                     }
                     (Some(Content::Drained), _) if left > 0 => {}
                     (Some(Content::Again), _) if deadline.is_over() => {
-                        return Err(self.end.stopped(Stop::TimedOut, call, delivered));
+                        return Err(self.end.stopped(Stop::TimedOut, call, at_worst));
                     }
                     (Some(Content::Again), _) => {
-                        again = true;
+                        again = REDELIVERED;
                         continue 'message;
                     }
                     (Some(Content::Nothing), Content::Message) => return Ok(None),
@@ -304,16 +300,21 @@ impl Publisher {
         }
     }
 
-    /// Waits for what the consumer makes of a message, and gives the message up if it has to. `is_enough`: what was
-    /// sent so far, if it was taken, may have been acted on.
+    /// Waits for what the consumer makes of a message, and gives the message up if it has to. `at_worst`: what became
+    /// of it then, if it was taken.
     #[inline]
-    pub(super) fn answer(&mut self, deadline: Deadline, call: &'static str, is_enough: bool) -> Result<Word, Error> {
-        let outcome = |delivered| if is_enough { delivered } else { Delivered::No };
+    pub(super) fn answer(
+        &mut self,
+        deadline: Deadline,
+        call: &'static str,
+        at_worst: Delivered,
+    ) -> Result<Word, Error> {
+        let outcome = |delivered| if at_worst == Delivered::No { at_worst } else { delivered };
         let word = self.end.wait_or_abandon(deadline, None, call, outcome)?;
         step!("send:answered");
         match word.content() {
-            Some(Content::Aborted) => Err(self.end.aborted()),
-            Some(Content::Orphaned) => Err(self.end.peer_died(outcome(Delivered::Unknown))),
+            Some(Content::Aborted) => Err(self.end.aborted(at_worst)),
+            Some(Content::Orphaned) => Err(self.end.peer_died(at_worst)),
             _ => Ok(word),
         }
     }
@@ -379,9 +380,9 @@ impl Publisher {
             }
             let before = self.end.pass(word, Content::Continue);
             if before.is_abandoned() {
-                return Err(self.end.aborted());
+                return Err(self.end.aborted(Delivered::Unknown));
             }
-            word = self.answer(deadline, "call", true)?;
+            word = self.answer(deadline, "call", Delivered::Unknown)?;
             if word.content() != Some(Content::ReplyMore) {
                 return Err(self.end.corrupt("the rest of a reply out of turn"));
             }
@@ -391,8 +392,7 @@ impl Publisher {
     /// Has the consumer stop as well: it waits for word to go on.
     #[cold]
     fn stop_reply(&self, word: Word, error: Error) -> Error {
-        let before = self.end.turn().pass_abandoned(word, Content::Continue);
-        self.end.passed(before);
+        self.end.pass_marked(word, Content::Continue, ABANDONED);
         error
     }
 }

@@ -80,8 +80,8 @@ use crate::sys::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 const SIDE: u64 = 1;
-const REDELIVERED: u64 = 1 << 3;
-const ABANDONED: u64 = 1 << 4;
+pub(crate) const REDELIVERED: u64 = 1 << 3;
+pub(crate) const ABANDONED: u64 = 1 << 4;
 const CONTENT_SHIFT: u32 = 8;
 const STEP_SHIFT: u32 = 16;
 
@@ -215,19 +215,11 @@ impl<C: Cell> Turn<'_, C> {
         self.pass_marked(mine, content, 0)
     }
 
-    /// As `pass`, with a message that a consumer has had before.
-    pub(crate) fn pass_redelivered(&self, mine: Word, content: Content) -> Word {
-        self.pass_marked(mine, content, REDELIVERED)
-    }
-
-    /// As `pass`, for a last time: who passes it gives up what it would have waited for next. In one step, since the
-    /// other side may pass it back before an `abandon` comes.
-    pub(crate) fn pass_abandoned(&self, mine: Word, content: Content) -> Word {
-        self.pass_marked(mine, content, ABANDONED)
-    }
-
+    /// As `pass`, with marks: `REDELIVERED` for a message that a consumer has had before; `ABANDONED` for a last time,
+    /// when who passes gives up what it would have waited for next. In one step, since the other side may pass it back
+    /// before an `abandon` comes.
     #[inline]
-    fn pass_marked(&self, mine: Word, content: Content, marks: u64) -> Word {
+    pub(crate) fn pass_marked(&self, mine: Word, content: Content, marks: u64) -> Word {
         // EDGE pass (release): publishes the payload and the lengths.
         // EDGE arm (acquire): takes the sleeper's bit with it, so that one token is due.
         // EDGE abandon (acquire): shows whether the other side still waits for this.
