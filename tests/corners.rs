@@ -1,4 +1,5 @@
-//! What a review found: one test for each.
+//! Corners of the contract, each once found broken: threads of one handle, replies and long messages given up, limits
+//! that nothing seemed to wait for, forks in the middle of a message.
 mod support;
 
 use antiphon::{Channel, ChannelOptions, Delivered, Error, Wait};
