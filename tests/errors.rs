@@ -102,7 +102,7 @@ fn errors_of_the_other_end_say_what_to_do() {
         check(Err::<(), _>(late), "TimedOut", name, "is unknown");
         given_up.send(()).unwrap();
         check(publisher.call(b"no answer"), "NoReply", name, "have it call reply");
-        check(publisher.publish(&[0; 65537]), "Aborted", name, "send it again with more time");
+        check(publisher.publish(&[0; 65537]), "Aborted", name, "give both ends more time");
     });
     check(publisher.try_publish(&[0; 65537]), "TooLong", &name, "the limit is 65536");
     check(publisher.loan(65537), "TooLong", &name, "the limit is 65536");
