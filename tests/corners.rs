@@ -303,8 +303,10 @@ fn a_caller_whose_consumer_left_before_it_took_the_call_is_told_so() {
 struct Tight;
 thread_local!(static IS_TIGHT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
 
-// SAFETY: the system's, or nothing.
+// SAFETY: every block is the system allocator's and goes back to it; null is an allocator's way to refuse; and looking
+// at the thread's flag, which needs no initialising and has no destructor, allocates nothing.
 unsafe impl std::alloc::GlobalAlloc for Tight {
+    // SAFETY: `GlobalAlloc::alloc`'s contract is handed on as it is: `layout` is not of size zero.
     unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
         if layout.size() > 1 << 20 && IS_TIGHT.try_with(std::cell::Cell::get) == Ok(true) {
             return std::ptr::null_mut();
@@ -312,6 +314,7 @@ unsafe impl std::alloc::GlobalAlloc for Tight {
         // SAFETY: the caller's word.
         unsafe { std::alloc::System.alloc(layout) }
     }
+    // SAFETY: `GlobalAlloc::dealloc`'s contract is handed on as it is: `at` came from `alloc`, with this layout.
     unsafe fn dealloc(&self, at: *mut u8, layout: std::alloc::Layout) {
         // SAFETY: the caller's word.
         unsafe { std::alloc::System.dealloc(at, layout) }
