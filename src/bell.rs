@@ -166,8 +166,9 @@ impl Waiter {
     }
 }
 
-/// Looks a fixed number of times, so that the clock is seldom read. With `pause` between the looks: without it they take the line from the other end while that writes to it, and a round trip takes 110 ns instead of
-/// 85. The pause comes first, since whoever waits has just looked.
+/// Looks a fixed number of times, so that the clock is seldom read. With `pause` between the looks: without it they
+/// take the line from the other end while that writes to it, and a round trip takes 110 ns instead of 85. The pause
+/// comes first, since whoever waits has just looked.
 fn poll<A: Awaited>(awaited: &mut A) -> Option<A::Got> {
     for _ in 0..POLLS {
         std::hint::spin_loop();
