@@ -6,9 +6,10 @@
 //! 1. **Look** at the word that is waited for. Done if it is as hoped.
 //! 2. **Arm**: say on that very word that one is about to sleep, by compare-and-swap against a value that is not as
 //!    hoped. Whoever makes it so in between makes that fail: look again.
-//! 3. **Sleep** until a token comes, and never longer than a **tick** (40 ms).
-//! 4. Look again. Whoever changes the word takes the arming away *in the same operation*, and if it was there posts
-//!    one token.
+//! 3. **Look** once more: what is waited for may stand beside the word, and its coming does not make the arming fail.
+//! 4. **Sleep** until a token comes, and never longer than a **tick** (40 ms).
+//! 5. Look again. Whoever changes the word takes the arming away *in the same operation*, and if it was there posts
+//!    one token; whoever changes something beside it looks at the arming afterwards, and takes it likewise.
 //!
 //! So for every arming there is one of two ends. Either the sleeper takes its arming back and no token is due, or the
 //! other end took it, and one token is due. A sleeper that returns before it has eaten its token remembers the
@@ -154,6 +155,30 @@ impl Waiter {
         }
     }
 
+    /// As [`wait`](Self::wait), in the middle of a copy: the other end is at work, and a sleep would cost more than
+    /// what it does until then. So it is watched for a while whatever the policy, and nothing is learned from it.
+    pub(crate) fn wait_in_flow<A: Awaited>(
+        &mut self,
+        ring: &impl Ring,
+        awaited: &mut A,
+        shares_cpu: impl FnOnce() -> bool,
+    ) -> Result<A::Got, A::Stop> {
+        if self.policy == Wait::Spin {
+            return self.wait(ring, awaited, shares_cpu);
+        }
+        if shares_cpu() {
+            for _ in 0..YIELDS {
+                std::thread::yield_now();
+                if let Some(got) = awaited.look() {
+                    return Ok(got);
+                }
+            }
+        } else if let Some(got) = spin(awaited, MOST_SPIN) {
+            return Ok(got);
+        }
+        sleep(ring, &mut self.owed, awaited)
+    }
+
     /// A wait that ended within the longest spell draws the average towards it, slept or not: it would have paid to
     /// spin. One that took longer halves it.
     fn learn(&mut self, took: Duration) {
@@ -209,6 +234,14 @@ pub(crate) fn sleep<A: Awaited>(ring: &impl Ring, owed: &mut u32, awaited: &mut 
         }
         is_armed = true;
         step!("sleep:armed");
+        // What does not stand on the armed word itself may have come before the arming was seen.
+        if let Some(got) = awaited.look() {
+            if !awaited.disarm() {
+                *owed += 1;
+            }
+            settle(ring, owed);
+            return Ok(got);
+        }
         if ring.take_within(awaited.patience()) {
             step!("sleep:woken");
             if let Some(got) = awaited.look() {

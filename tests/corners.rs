@@ -78,7 +78,7 @@ fn a_caller_is_told_that_the_reply_was_given_up() {
     scope(|scope| {
         let caller = scope.spawn(|| {
             on_step(|step| {
-                if step == "call:round-read" {
+                if step == "flow:reply-drained" {
                     sleep(LATER);
                 }
             });
@@ -92,7 +92,7 @@ fn a_caller_is_told_that_the_reply_was_given_up() {
     });
 }
 
-/// The caller gives up between two rounds of the reply, and the consumer is quicker than its giving up.
+/// The caller gives up in the middle of the reply, and the consumer is quicker than its giving up.
 #[test]
 fn a_consumer_does_not_hang_in_a_reply_that_was_given_up() {
     let _dog = dog("reply hangs");
@@ -107,7 +107,7 @@ fn a_consumer_does_not_hang_in_a_reply_that_was_given_up() {
         });
         let mut is_late = false;
         on_step(move |step| match step {
-            "call:round-read" => {
+            "flow:reply-drained" => {
                 is_late = true;
                 sleep(2 * SOON);
             }
@@ -165,7 +165,7 @@ fn a_limit_ends_a_long_reply_that_never_has_to_wait() {
     scope(|scope| {
         let calling = scope.spawn(move || publisher.call(b"a long one, please").map(drop));
         let message = consumer.consume().unwrap();
-        dawdle_at("reply:round-passed");
+        dawdle_at("flow:reply-filled");
         let began = Instant::now();
         let outcome = message.reply_timeout(&vec![7; 100 * CAPACITY], SOON);
         let took = began.elapsed();

@@ -3,7 +3,7 @@
 use super::layout::{HEADER_BYTES, MAGIC, VERSION};
 use super::memory::Memory;
 use super::options::ChannelOptions;
-use super::turn::{Content, Side, Word};
+use super::turn::{self, Content, Side, Word};
 use crate::error::Error;
 use crate::name::Name;
 use crate::sys::door::{Attachment, Intent, Kind};
@@ -39,14 +39,32 @@ impl Shared {
 
     /// Takes an end's seat and repairs what its last holder left.
     pub(crate) fn sit(&self, side: Side) -> Result<Taken, Error> {
-        self.0.sit(side as usize, side.name(), || match side {
-            Side::Publisher => self.memory().turn().repair_publisher(),
-            Side::Consumer => {
-                if let Some(before) = self.memory().turn().repair_consumer() {
-                    self.ring_if_asleep(before, Side::Consumer);
-                }
+        self.0.sit(side as usize, side.name(), || {
+            let turn = self.memory().turn();
+            let before = match side {
+                Side::Publisher => turn.repair_publisher(self.reply_is_whole()),
+                Side::Consumer => turn.repair_consumer(),
+            };
+            match before {
+                Some(before) => self.ring_if_asleep(before, side),
+                None => self.wake(side.other()),
             }
         })
+    }
+
+    /// Whether all of a reply that flowed last was written.
+    fn reply_is_whole(&self) -> bool {
+        let memory = self.memory();
+        // Relaxed: whoever sits opposite wrote it before it passed the turn, which `look` acquired.
+        let len = memory.header().turn.length.load(Relaxed);
+        memory.progress(Side::Publisher, 0).theirs() >= len
+    }
+
+    /// Rings for `side` where it sleeps in the middle of a flow.
+    pub(crate) fn wake(&self, side: Side) {
+        if turn::wake(&self.memory().header().turn.word, side) {
+            self.0.bell(side as usize).post();
+        }
     }
 
     /// Rings for the other side if `before`, which `side`'s passing returned, shows it asleep.

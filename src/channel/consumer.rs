@@ -2,6 +2,8 @@
 
 use super::attach::Shared;
 use super::end::{End, Stop};
+use super::flow::{FLOWS_FROM, Flow};
+use super::layout::{COPY_OUT, NOTHING_YET};
 use super::memory::Place;
 use super::message::Message;
 use super::options::MAX_MESSAGE_BYTES;
@@ -11,6 +13,8 @@ use crate::error::{Delivered, Error};
 use crate::steps::step;
 use crate::sys::deadline::Deadline;
 use crate::sys::peer::Partner;
+use crate::sys::view::Gather;
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -88,7 +92,9 @@ impl Current {
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
         let end = End::new(shared, Side::Consumer, Waiter::new(wait))?;
-        Ok(Consumer { end, current: Current::new(None, Content::Nothing, 0) })
+        let consumer = Consumer { end, current: Current::new(None, Content::Nothing, 0) };
+        consumer.wants(NOTHING_YET); // Whatever a dead one wanted.
+        Ok(consumer)
     }
 
     /// Changes how this end waits.
@@ -105,12 +111,12 @@ impl Consumer {
     /// [`Error::PeerDied`], [`Error::Disconnected`] once everything is consumed.
     #[inline]
     pub fn consume(&mut self) -> Result<Message<'_>, Error> {
-        self.consume_until(Deadline::NEVER)
+        self.consume_until(Deadline::NEVER, NOTHING_YET)
     }
 
     /// [`consume`](Self::consume) with a limit; errors as there, and [`Error::TimedOut`].
     pub fn consume_timeout(&mut self, limit: Duration) -> Result<Message<'_>, Error> {
-        self.consume_until(Deadline::after(limit))
+        self.consume_until(Deadline::after(limit), NOTHING_YET)
     }
 
     /// Takes the next message if it is there.
@@ -122,7 +128,7 @@ impl Consumer {
         self.release();
         let Some(word) = self.end.try_my_turn("try_consume")? else { return Ok(None) };
         // What was withdrawn is skipped, and then it is the publisher's turn.
-        Ok(if self.take(word)? { Some(Message::new(self)) } else { None })
+        Ok(if self.take(word, NOTHING_YET)? { Some(Message::new(self)) } else { None })
     }
 
     /// Takes the next message out into `into`, in the place of what that held. A message that asks for no reply is
@@ -132,23 +138,26 @@ impl Consumer {
     /// As [`consume`](Self::consume); after an error the content of `into` means nothing.
     #[inline]
     pub fn consume_into(&mut self, into: &mut Vec<u8>) -> Result<Message<'_>, Error> {
-        self.consume_until(Deadline::NEVER)?.take_all(into, Deadline::NEVER)
+        self.consume_until(Deadline::NEVER, COPY_OUT)?.take_all(into, Deadline::NEVER)
     }
 
     /// [`consume_into`](Self::consume_into) with a limit, for the whole of a long message too; errors as there, and
     /// [`Error::TimedOut`].
     pub fn consume_into_timeout(&mut self, into: &mut Vec<u8>, limit: Duration) -> Result<Message<'_>, Error> {
         let deadline = Deadline::after(limit);
-        self.consume_until(deadline)?.take_all(into, deadline)
+        self.consume_until(deadline, COPY_OUT)?.take_all(into, deadline)
     }
 
     #[inline]
-    fn consume_until(&mut self, deadline: Deadline) -> Result<Message<'_>, Error> {
+    fn consume_until(&mut self, deadline: Deadline, wanted: u32) -> Result<Message<'_>, Error> {
         self.end.shared.check_fork()?;
         self.release();
         loop {
-            let word = self.end.my_turn(deadline, "consume")?;
-            if self.take(word)? {
+            let word = match self.end.turn().look(Side::Consumer) {
+                Ok(word) => word,
+                Err(_) => self.wait_wanting(deadline, wanted)?,
+            };
+            if self.take(word, wanted)? {
                 return Ok(Message::new(self));
             }
             if deadline.is_over() {
@@ -157,9 +166,28 @@ impl Consumer {
         }
     }
 
-    /// Takes what came with `word`. False where nobody waits for its being consumed any more.
+    /// Waits for a message, and lets the publisher know that it may flow.
     #[inline]
-    fn take(&mut self, word: Word) -> Result<bool, Error> {
+    fn wait_wanting(&mut self, deadline: Deadline, wanted: u32) -> Result<Word, Error> {
+        if wanted == NOTHING_YET {
+            return self.end.my_turn(deadline, "consume");
+        }
+        self.wants(wanted);
+        let word = self.end.my_turn(deadline, "consume");
+        self.wants(NOTHING_YET);
+        word
+    }
+
+    #[inline]
+    fn wants(&self, wanted: u32) {
+        // Relaxed: a hint for the publisher.
+        self.end.memory().header().consumer_notes.wants.store(wanted, Relaxed);
+    }
+
+    /// Takes what came with `word`. False where nobody waits for its being consumed any more, or where it is to come
+    /// otherwise.
+    #[inline]
+    fn take(&mut self, word: Word, wanted: u32) -> Result<bool, Error> {
         step!("consume:seen");
         let turn = self.end.turn();
         let content = match word.content() {
@@ -169,13 +197,24 @@ impl Consumer {
             }
             Some(content @ (Content::Call | Content::Stream | Content::CallStream)) => {
                 if !turn.take(word) {
-                    self.end.pass(word, Content::Nothing);
+                    self.skip(word);
+                    return Ok(false);
+                }
+                content
+            }
+            Some(content @ (Content::Flow | Content::CallFlow)) => {
+                if !turn.take(word) {
+                    self.skip(word);
+                    return Ok(false);
+                }
+                if wanted != COPY_OUT {
+                    self.end.pass(word, Content::InPlace);
                     return Ok(false);
                 }
                 content
             }
             // The rest of something whose beginning this end did not have, or gave up.
-            Some(Content::More | Content::Continue) => {
+            Some(Content::More | Content::Aborted) => {
                 self.end.pass(word, Content::Orphaned);
                 return Ok(false);
             }
@@ -185,14 +224,26 @@ impl Consumer {
         // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
         let len = self.end.memory().header().turn.length.load(Relaxed);
         let fits = len <= self.end.memory().capacity() as u64;
-        let is_whole = matches!(content, Content::Message | Content::Call);
+        let is_possible = match content {
+            Content::Message | Content::Call => fits,
+            Content::Stream | Content::CallStream => !fits,
+            _ => true,
+        };
         match usize::try_from(len) {
-            Ok(len) if fits == is_whole && len as u64 <= MAX_MESSAGE_BYTES => {
+            Ok(len) if is_possible && len as u64 <= MAX_MESSAGE_BYTES => {
                 self.current = Current::new(Some(word), content, len);
                 step!("consume:taken");
                 Ok(true)
             }
             _ => Err(self.refuse(word, "a message of an impossible length")),
+        }
+    }
+
+    /// Gives back what was withdrawn, or is to come otherwise.
+    #[cold]
+    fn skip(&self, word: Word) {
+        if let Some(before) = self.end.turn().skip(word) {
+            self.end.shared.ring_if_asleep(before, Side::Consumer);
         }
     }
 
@@ -223,6 +274,9 @@ impl Consumer {
     #[inline]
     pub(super) fn read_all(&mut self, into: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), Error> {
         self.check_whole()?;
+        if matches!(self.current.content, Content::Flow | Content::CallFlow) && self.current.behind == 0 {
+            return self.drain(into, deadline.unwrap_or(Deadline::NEVER));
+        }
         loop {
             let (place, len) = self.round();
             let left = len - self.current.read;
@@ -245,6 +299,30 @@ impl Consumer {
                 return Ok(());
             }
             self.advance(deadline.unwrap_or_else(|| Deadline::of(self.current.limit)))?;
+        }
+    }
+
+    /// Copies out what flows.
+    #[inline(never)]
+    fn drain(&mut self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
+        let len = self.current.len;
+        let Some(word) = self.current.word else { return Ok(()) };
+        self.end.reserve(len, into)?;
+        self.current.word = None;
+        self.current.is_broken = true;
+        match self.end.drain(Flow { step: word.step(), len }, into, deadline) {
+            Ok(()) => {
+                self.current.word = Some(word);
+                self.current.is_broken = false;
+                self.current.behind = len;
+                step!("consume:copied");
+                Ok(())
+            }
+            Err(cut) => {
+                // It is the publisher's again, who may be waiting for room.
+                self.end.pass(word, Content::Aborted);
+                Err(self.end.cut_short(cut, "consume", Delivered::No))
+            }
         }
     }
 
@@ -301,7 +379,8 @@ impl Consumer {
     pub(super) fn give_back(&mut self) {
         let Some(word) = self.current.word.filter(|_| !self.end.shared.is_forked()) else { return };
         self.current.word = None;
-        if self.current.len <= self.end.memory().capacity() {
+        let is_whole = matches!(self.current.content, Content::Message | Content::Call);
+        if is_whole {
             self.end.turn().give_back();
         } else {
             self.end.pass(word, Content::Again);
@@ -318,17 +397,16 @@ impl Consumer {
         if bytes.len() as u64 > MAX_MESSAGE_BYTES {
             return Err(self.end.too_long("reply", bytes.len(), MAX_MESSAGE_BYTES));
         }
-        let Some(mut word) = self.current.word else {
+        let Some(word) = self.current.word else {
             return Err(Error::CallerGone { name: name() });
         };
         let end = &self.end;
         end.turn().begin_reply(word);
         step!("reply:begun");
         let memory = end.memory();
-        // Relaxed: published by `pass`.
-        memory.header().turn.length.store(bytes.len() as u64, Relaxed);
-        let capacity = memory.capacity();
-        if bytes.len() <= capacity {
+        if bytes.len() < FLOWS_FROM {
+            // Relaxed: published by `pass`.
+            memory.header().turn.length.store(bytes.len() as u64, Relaxed);
             if Place::of(bytes.len()) == Place::Inline {
                 memory.write_inline(bytes);
             } else {
@@ -343,31 +421,23 @@ impl Consumer {
             step!("reply:passed");
             return self.delivered(before);
         }
-        let partner = self.end.watch.partner(&self.end.shared)?;
-        let mut content = Content::ReplyStream;
-        let mut rounds = bytes.chunks(capacity).peekable();
-        while let Some(round) = rounds.next() {
-            self.end.memory().write(0, round);
-            self.current.word = None;
-            let before = self.end.pass(word, content);
-            step!("reply:round-passed");
-            self.delivered(before)?;
-            if rounds.peek().is_none() {
-                break;
-            }
-            word = self.end.wait_or_abandon(deadline, Some(partner), "reply", |_| Delivered::Unknown)?;
-            if word.content() != Some(Content::Continue) {
-                // The caller went on to something else, which stays for the next `consume`.
-                return self.caller_gone();
-            }
-            if deadline.is_over() {
-                self.end.pass(word, Content::Aborted);
-                return Err(self.end.stopped(Stop::TimedOut, "reply", Delivered::Unknown));
-            }
-            self.current.word = Some(word);
-            content = Content::ReplyMore;
+        self.current.word = None;
+        self.reply_by_flow(word, bytes, deadline)
+    }
+
+    fn reply_by_flow(&mut self, word: Word, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
+        let (flow, before) = self.end.begin_flow(word, Content::ReplyFlow, bytes.len(), 0);
+        self.delivered(before)?;
+        let pieces = [IoSlice::new(bytes)];
+        match self.end.fill(flow, &mut Gather::new(&pieces), 0, deadline) {
+            Ok(true) => Ok(()),
+            // The caller went on to something else, which stays for the next `consume`.
+            Ok(false) => self.caller_gone(),
+            Err(cut) => match self.end.abandon() {
+                Ok(_) => self.caller_gone(),
+                Err(_) => Err(self.end.cut_short(cut, "reply", Delivered::Unknown)),
+            },
         }
-        Ok(())
     }
 
     fn delivered(&self, before: Word) -> Result<(), Error> {

@@ -138,6 +138,8 @@ impl End {
     pub(crate) fn abandon(&self) -> Result<Word, Delivered> {
         let abandoned = self.turn().abandon(self.side);
         step!("call:abandoned");
+        // It sleeps if bytes were flowing.
+        self.shared.wake(self.side.other());
         abandoned
     }
 
@@ -242,27 +244,38 @@ impl Awaited for TurnOf<'_> {
     }
 
     fn inspect(&mut self) -> Option<Stop> {
-        let now = Instant::now();
-        // The peer first: that it is dead says more than that the time is up.
-        match self.watch.news(self.shared, now, self.partner) {
-            Ok(Some(news)) => Some(Stop::Gone(news)),
-            Err(error) => Some(Stop::Failed(Box::new(error))),
-            Ok(None) => {
-                let is_over = self.deadline.0.is_some_and(|deadline| now >= deadline);
-                is_over.then_some(Stop::TimedOut)
-            }
-        }
+        look_around(self.shared, self.watch, self.deadline, self.partner)
     }
 
     fn patience(&self) -> Duration {
-        let now = Instant::now();
-        self.deadline.0.map_or(TICK, |deadline| deadline.saturating_duration_since(now).min(TICK))
+        patience(self.deadline, TICK)
     }
+}
+
+/// Why one should stop waiting.
+pub(super) fn look_around(
+    shared: &Shared,
+    watch: &mut Watch,
+    deadline: Deadline,
+    partner: Option<Partner>,
+) -> Option<Stop> {
+    let now = Instant::now();
+    // The peer first: that it is dead says more than that the time is up.
+    match watch.news(shared, now, partner) {
+        Ok(Some(news)) => Some(Stop::Gone(news)),
+        Err(error) => Some(Stop::Failed(Box::new(error))),
+        Ok(None) => deadline.0.is_some_and(|deadline| now >= deadline).then_some(Stop::TimedOut),
+    }
+}
+
+/// How long one may sleep: to the deadline, and no longer than `longest`.
+pub(super) fn patience(deadline: Deadline, longest: Duration) -> Duration {
+    deadline.0.map_or(longest, |deadline| deadline.saturating_duration_since(Instant::now()).min(longest))
 }
 
 /// Leaves word of the processor that this end runs on, and says whether the other was last seen on the same one.
 /// Either may have moved since; a wrong answer costs time and nothing else.
-fn shares_cpu(shared: &Shared, side: Side) -> bool {
+pub(super) fn shares_cpu(shared: &Shared, side: Side) -> bool {
     let header = shared.memory().header();
     let (mine, theirs) = match side {
         Side::Publisher => (&header.publisher_notes.cpu, &header.consumer_notes.cpu),

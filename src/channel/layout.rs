@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 /// a machine of the other order is no region at all.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"antiphon");
 /// The layout's version.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Everything before the payload.
 pub(crate) const HEADER_BYTES: usize = GRANULE;
 /// What lies inline, behind the word and the length.
@@ -47,9 +47,29 @@ pub(crate) struct Notes {
     /// The processor it was last seen on, plus one; 0 for unknown. On the second line, since the other end reads it
     /// whenever it has to wait a while.
     pub(crate) cpu: AtomicU32,
-    /// Consumer: how it wants long messages; for pipelining.
-    _wants: AtomicU32,
+    /// Consumer: whether it waits to copy a message out ([`COPY_OUT`]), so that a long one may flow to it.
+    pub(crate) wants: AtomicU32,
     _more_spare: [u8; 56],
+}
+
+/// What a waiting consumer wants: nothing yet that is known, or a message in its own memory.
+pub(crate) const NOTHING_YET: u32 = 0;
+pub(crate) const COPY_OUT: u32 = 1;
+
+/// What flows: written by whoever begins a flow, before it passes the turn.
+#[repr(C, align(128))]
+pub(crate) struct FlowLine {
+    /// Bytes of the payload, from its start, through which the flow goes round.
+    pub(crate) ring: AtomicU64,
+    _spare: [u8; 120],
+}
+
+/// How far one end has come in a flow. That end alone writes it while bytes flow.
+#[repr(C, align(128))]
+pub(crate) struct ProgressLine {
+    /// Bytes written to the ring, or copied out of it, since the flow began.
+    pub(crate) bytes: AtomicU64,
+    _spare: [u8; 120],
 }
 
 /// A line for one writer, not used yet.
@@ -64,10 +84,9 @@ pub(crate) struct Header {
     _guard: Reserved,
     pub(crate) publisher_notes: Notes,
     pub(crate) consumer_notes: Notes,
-    /// For pipelining: the long message's descriptor, and how far each side has come.
-    _stream: Reserved,
-    _filled: Reserved,
-    _drained: Reserved,
+    pub(crate) flow: FlowLine,
+    pub(crate) publisher_progress: ProgressLine,
+    pub(crate) consumer_progress: ProgressLine,
     /// For the census: what each end has counted.
     _publisher_counters: Reserved,
     _consumer_counters: Reserved,
@@ -81,13 +100,14 @@ const_assert_eq!(offset_of!(TurnLine, inline), 16);
 const_assert_eq!(size_of::<Notes>(), 128);
 const_assert_eq!(offset_of!(Notes, replying), 8);
 const_assert_eq!(offset_of!(Notes, cpu), 64);
+const_assert_eq!(offset_of!(Notes, wants), 68);
 
 const_assert_eq!(size_of::<Header>(), HEADER_BYTES);
 const_assert_eq!(offset_of!(Header, turn), 8192);
 const_assert_eq!(offset_of!(Header, publisher_notes), 8192 + 256);
 const_assert_eq!(offset_of!(Header, consumer_notes), 8192 + 384);
-const_assert_eq!(offset_of!(Header, _stream), 8192 + 512);
-const_assert_eq!(offset_of!(Header, _filled), 8192 + 640);
-const_assert_eq!(offset_of!(Header, _drained), 8192 + 768);
+const_assert_eq!(offset_of!(Header, flow), 8192 + 512);
+const_assert_eq!(offset_of!(Header, publisher_progress), 8192 + 640);
+const_assert_eq!(offset_of!(Header, consumer_progress), 8192 + 768);
 const_assert_eq!(offset_of!(Header, _publisher_counters), 8192 + 896);
 const_assert_eq!(offset_of!(Header, _consumer_counters), 8192 + 1024);

@@ -119,7 +119,7 @@ impl<'p> Loan<'p> {
             memory.view(self.place, 0, self.len).copy_to(0, &mut short);
             memory.write_inline(&short[..self.len]);
         }
-        self.publisher.pass_message(self.mine, self.len, content);
+        self.publisher.pass_message(self.mine, self.len, content, 0);
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::layout::{HEADER_BYTES, Header, INLINE_BYTES, TurnLine};
-use super::turn::Turn;
+use super::progress::Progress;
+use super::turn::{Side, Turn};
 use crate::sys::region::Mapping;
 use crate::sys::view::{View, ViewMut};
 use std::mem::offset_of;
@@ -59,6 +60,18 @@ impl<'a> Memory<'a> {
         let header = self.header();
         let notes = &header.consumer_notes;
         Turn { word: &header.turn.word, taken: &notes.taken, replying: &notes.replying }
+    }
+
+    /// The flow that was passed at `step`, as `side` sees it.
+    #[inline]
+    pub(crate) fn progress(self, side: Side, step: u64) -> Progress<'a, AtomicU64> {
+        let header = self.header();
+        let (publisher, consumer) = (&header.publisher_progress.bytes, &header.consumer_progress.bytes);
+        let (mine, others) = match side {
+            Side::Publisher => (publisher, consumer),
+            Side::Consumer => (consumer, publisher),
+        };
+        Progress { word: &header.turn.word, mine, others, side, step }
     }
 
     /// Writes a short message to the turn's line, word by word: it is on its way with the line.

@@ -37,14 +37,16 @@
 //!
 //! # Its files, in reading order
 //!
-//! `turn.rs` whose turn it is: the states, the edges, the proof; `model.rs` beside it. `layout.rs` every shared byte.
-//! `memory.rs` the region, and where messages stand. `attach.rs` what its regions are; creating, opening and removing
-//! them is `sys/door.rs`. `end.rs` waiting for the turn. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs`
-//! and `message.rs`. `options.rs` what can be chosen.
+//! `turn.rs` whose turn it is: the states, the edges, the proof; `progress.rs` the same for bytes that flow; `model.rs`
+//! beside them. `layout.rs` every shared byte. `memory.rs` the region, and where messages stand. `attach.rs` what its
+//! regions are; creating, opening and removing them is `sys/door.rs`. `end.rs` waiting for the turn; `flow.rs` filling
+//! and draining. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs` and `message.rs`. `options.rs` what can be
+//! chosen.
 
 mod attach;
 mod consumer;
 mod end;
+mod flow;
 mod layout;
 mod loan;
 mod memory;
@@ -52,6 +54,7 @@ mod message;
 #[cfg(all(test, loom))]
 mod model;
 mod options;
+mod progress;
 mod publisher;
 mod turn;
 

@@ -2,7 +2,8 @@
 
 use super::attach::Shared;
 use super::end::{End, Stop};
-use super::layout::INLINE_BYTES;
+use super::flow::{Cut, FLOWS_FROM, Flow, piece_of, ring_of};
+use super::layout::{COPY_OUT, INLINE_BYTES};
 use super::loan::Loan;
 use super::memory::Place;
 use super::options::MAX_MESSAGE_BYTES;
@@ -43,6 +44,21 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Publisher {
     pub(super) end: End,
+}
+
+/// A long message on its way.
+struct Long<'g> {
+    rest: Gather<'g>,
+    /// Bytes that stand at the start of the payload.
+    written: usize,
+    len: usize,
+    /// `Message` or `Call`.
+    content: Content,
+    marks: u64,
+    /// What became of it, if it was taken and nothing more is heard.
+    at_worst: Delivered,
+    deadline: Deadline,
+    call: &'static str,
 }
 
 impl Publisher {
@@ -196,8 +212,8 @@ impl Publisher {
         };
         let mine = self.end.my_turn(deadline, call)?;
         step!("send:my-turn");
-        if len > self.end.memory().capacity() {
-            return self.stream(mine, &gather, len, content, deadline, call);
+        if len >= FLOWS_FROM {
+            return self.send_long(mine, &gather, len, content, deadline, call);
         }
         self.send_whole(mine, &gather, len, content);
         if !content.is_call() {
@@ -227,20 +243,20 @@ impl Publisher {
                 step!("send:half-written");
             });
         }
-        self.pass_message(mine, len, content);
+        self.pass_message(mine, len, content, 0);
     }
 
     #[inline]
-    pub(super) fn pass_message(&self, mine: Word, len: usize, content: Content) {
+    pub(super) fn pass_message(&self, mine: Word, len: usize, content: Content, marks: u64) {
         // Relaxed: published by `pass`.
         self.end.memory().header().turn.length.store(len as u64, Relaxed);
         step!("send:written");
-        self.end.pass(mine, content);
+        self.end.pass_marked(mine, content, marks);
     }
 
-    /// Sends a message that does not fit, in rounds of the capacity. The consumer acknowledges the last round as it
-    /// does a whole message; what comes instead of a round's `Drained` is final.
-    fn stream(
+    /// Sends a long message: where the consumer waits to copy it out, it flows; otherwise it is put there whole, or
+    /// comes in rounds.
+    fn send_long(
         &mut self,
         mut mine: Word,
         gather: &Gather<'_>,
@@ -249,53 +265,120 @@ impl Publisher {
         deadline: Deadline,
         call: &'static str,
     ) -> Result<Option<Word>, Error> {
-        let first = if content.is_call() { Content::CallStream } else { Content::Stream };
-        let mut again = 0;
         // Whether a consumer could have acted on it: it had the whole, or answers by what it had.
-        let mut at_worst = if content.is_call() { Delivered::Unknown } else { Delivered::No };
-        'message: loop {
-            // Relaxed: published by `pass`.
-            self.end.memory().header().turn.length.store(len as u64, Relaxed);
-            let mut rest = *gather;
-            let mut left = len;
-            loop {
+        let at_worst = if content.is_call() { Delivered::Unknown } else { Delivered::No };
+        let mut long = Long { rest: *gather, written: 0, len, content, marks: 0, at_worst, deadline, call };
+        let mut may_flow = !deadline.is_over();
+        loop {
+            let flows = self.write_first(&mut long, may_flow);
+            let word = if flows {
+                self.flow(mine, &mut long)?
+            } else if len <= self.end.memory().capacity() {
                 let memory = self.end.memory();
-                let now = left.min(memory.capacity());
-                rest.take(now, |offset, piece| memory.write(offset, piece));
-                step!("send:round-filled");
-                let is_first = left == len;
-                left -= now;
-                let before = match is_first {
-                    true => self.end.pass_marked(mine, first, again),
-                    false => self.end.pass(mine, Content::More),
-                };
-                step!("send:round-passed");
-                if !is_first && before.is_abandoned() {
-                    return Err(self.end.aborted(at_worst));
+                long.rest.take(len - long.written, |offset, piece| memory.write(long.written + offset, piece));
+                self.pass_message(mine, len, content, long.marks);
+                if !content.is_call() {
+                    return Ok(None);
                 }
-                if left == 0 {
-                    at_worst = Delivered::Unknown;
+                self.answer(deadline, call, at_worst)?
+            } else {
+                self.rounds(mine, &mut long)?
+            };
+            match (word.content(), content) {
+                // Nobody copied it out: so it waits where it stands.
+                (Some(Content::InPlace), _) => may_flow = false,
+                (Some(Content::Again), _) if deadline.is_over() => {
+                    return Err(self.end.stopped(Stop::TimedOut, call, long.at_worst));
                 }
-                let word = self.answer(deadline, call, at_worst)?;
-                mine = word;
-                match (word.content(), content) {
-                    (Some(Content::Drained), _) if left > 0 && deadline.is_over() => {
-                        // The consumer waits for the next round, and finds this instead of one.
-                        self.end.pass_marked(word, Content::More, ABANDONED);
-                        return Err(self.end.stopped(Stop::TimedOut, call, at_worst));
-                    }
-                    (Some(Content::Drained), _) if left > 0 => {}
-                    (Some(Content::Again), _) if deadline.is_over() => {
-                        return Err(self.end.stopped(Stop::TimedOut, call, at_worst));
-                    }
-                    (Some(Content::Again), _) => {
-                        again = REDELIVERED;
-                        continue 'message;
-                    }
-                    (Some(Content::Nothing), Content::Message) => return Ok(None),
-                    (_, Content::Call) => return Ok(Some(word)),
-                    _ => return Err(self.end.corrupt("an acknowledgement out of turn")),
+                (Some(Content::Again), _) => long.marks = REDELIVERED,
+                (Some(Content::Nothing), Content::Message) => return Ok(None),
+                (_, Content::Call) => return Ok(Some(word)),
+                _ => return Err(self.end.corrupt("an acknowledgement out of turn")),
+            }
+            mine = word;
+            (long.rest, long.written) = (*gather, 0);
+        }
+    }
+
+    /// Writes the first bytes of a long message to where they stand in every case, until a consumer waits to copy
+    /// them out. Returns whether one does.
+    fn write_first(&self, long: &mut Long<'_>, may_flow: bool) -> bool {
+        let memory = self.end.memory();
+        let wants = &memory.header().consumer_notes.wants;
+        let most = long.len.min(ring_of(memory.capacity()));
+        loop {
+            // Relaxed: a hint. A consumer that wants something else by now gives the flow back.
+            if may_flow && long.written < long.len && wants.load(Relaxed) == COPY_OUT {
+                return true;
+            }
+            if long.written == most {
+                return false;
+            }
+            let now = piece_of(long.len).min(most - long.written);
+            long.rest.take(now, |offset, piece| memory.write(long.written + offset, piece));
+            long.written += now;
+            step!("send:half-written");
+        }
+    }
+
+    /// Lets a message flow. Returns the word by which the turn came back.
+    fn flow(&mut self, mine: Word, long: &mut Long<'_>) -> Result<Word, Error> {
+        let Long { written, len, deadline, call, .. } = *long;
+        let content = if long.content.is_call() { Content::CallFlow } else { Content::Flow };
+        let (flow, _) = self.end.begin_flow(mine, content, len, written);
+        let filled = self.end.fill(flow, &mut long.rest, written, deadline);
+        if matches!(filled, Ok(true)) {
+            long.at_worst = Delivered::Unknown;
+        }
+        let at_worst = long.at_worst;
+        match filled.and_then(|_| self.end.wait_until_taken(flow, deadline)) {
+            Ok(()) => self.answer(deadline, call, at_worst),
+            Err(cut) => match self.end.abandon() {
+                // It came at the last moment.
+                Ok(_) => self.answer(deadline, call, at_worst),
+                Err(delivered) => {
+                    let outcome = if at_worst == Delivered::No { at_worst } else { delivered };
+                    Err(self.end.cut_short(cut, call, outcome))
                 }
+            },
+        }
+    }
+
+    /// Sends a message that does not fit, in rounds of the capacity. The consumer acknowledges the last round as it
+    /// does a whole message; what comes instead of a round's `Drained` is final. Returns the word with which it came.
+    fn rounds(&mut self, mut mine: Word, long: &mut Long<'_>) -> Result<Word, Error> {
+        let first = if long.content.is_call() { Content::CallStream } else { Content::Stream };
+        // Relaxed: published by `pass`.
+        self.end.memory().header().turn.length.store(long.len as u64, Relaxed);
+        let mut left = long.len;
+        let mut written = long.written;
+        loop {
+            let memory = self.end.memory();
+            let now = left.min(memory.capacity());
+            long.rest.take(now - written, |offset, piece| memory.write(written + offset, piece));
+            written = 0;
+            step!("send:round-filled");
+            let is_first = left == long.len;
+            left -= now;
+            let before = match is_first {
+                true => self.end.pass_marked(mine, first, long.marks),
+                false => self.end.pass(mine, Content::More),
+            };
+            step!("send:round-passed");
+            if !is_first && before.is_abandoned() {
+                return Err(self.end.aborted(long.at_worst));
+            }
+            if left == 0 {
+                long.at_worst = Delivered::Unknown;
+            }
+            mine = self.answer(long.deadline, long.call, long.at_worst)?;
+            if mine.content() != Some(Content::Drained) || left == 0 {
+                return Ok(mine);
+            }
+            if long.deadline.is_over() {
+                // The consumer waits for the next round, and finds this instead of one.
+                self.end.pass_marked(mine, Content::More, ABANDONED);
+                return Err(self.end.stopped(Stop::TimedOut, long.call, long.at_worst));
             }
         }
     }
@@ -348,51 +431,30 @@ impl Publisher {
                 step!("call:reply-read");
                 Ok(())
             }
-            Some(Content::ReplyStream) if !fits && len <= MAX_MESSAGE_BYTES => {
-                self.read_long_reply(word, len, reply, deadline)
+            Some(Content::ReplyFlow) if len <= MAX_MESSAGE_BYTES.min(usize::MAX as u64) => {
+                self.drain_reply(word, len as usize, reply, deadline)
             }
             Some(Content::NoReply) => Err(Error::NoReply { name: self.end.name() }),
             _ => Err(self.end.corrupt("a reply of an impossible length or kind")),
         }
     }
 
-    fn read_long_reply(
-        &mut self,
-        mut word: Word,
-        len: u64,
-        reply: &mut Vec<u8>,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        let mut left = len;
-        loop {
-            let now = left.min(self.end.memory().capacity() as u64) as usize;
-            if let Err(error) = self.end.append(Place::Payload, now, reply) {
-                return Err(self.stop_reply(word, error));
-            }
-            left -= now as u64;
-            step!("call:round-read");
-            if left == 0 {
-                return Ok(());
-            }
-            if deadline.is_over() {
-                let late = self.end.stopped(Stop::TimedOut, "call", Delivered::Unknown);
-                return Err(self.stop_reply(word, late));
-            }
-            let before = self.end.pass(word, Content::Continue);
-            if before.is_abandoned() {
-                return Err(self.end.aborted(Delivered::Unknown));
-            }
-            word = self.answer(deadline, "call", Delivered::Unknown)?;
-            if word.content() != Some(Content::ReplyMore) {
-                return Err(self.end.corrupt("the rest of a reply out of turn"));
-            }
-        }
+    fn drain_reply(&mut self, word: Word, len: usize, reply: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
+        self.end.reserve(len, reply).map_err(|error| self.stop_reply(word, error))?;
+        let cut = match self.end.drain(Flow { step: word.step(), len }, reply, deadline) {
+            Ok(()) => return Ok(()),
+            Err(cut) => cut,
+        };
+        // Whoever gave it up, or is dead, writes no more of it.
+        let is_over = matches!(cut, Cut::Ended | Cut::Stopped(Stop::Gone(_)));
+        let error = self.end.cut_short(cut, "call", Delivered::Unknown);
+        Err(if is_over { error } else { self.stop_reply(word, error) })
     }
 
-    /// Has the consumer stop as well: it waits for word to go on.
+    /// Has the consumer stop as well: it may be writing to the payload, and gives the turn back when it next consumes.
     #[cold]
     fn stop_reply(&self, word: Word, error: Error) -> Error {
-        self.end.pass_marked(word, Content::Continue, ABANDONED);
+        self.end.pass_marked(word, Content::Aborted, ABANDONED);
         error
     }
 }

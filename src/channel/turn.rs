@@ -8,31 +8,34 @@
 //! bit 2        consumer sleeps
 //! bit 3        redelivered   what stands here was taken before by a consumer that let go of it unread
 //! bit 4        abandoned     who waits for the turn has given up what it waits for
+//! bit 5        recalled      the publisher wants a flow back that nobody has taken yet
 //! bits 8..16   content       what the payload holds, see `Content`
 //! bits 16..64  step          one more with every passing
 //! ```
 //!
 //! # States and edges
 //!
-//! The turn's owner is the only one that passes it, by [`Turn::pass`]. Who waits may set its own *sleeps* bit and
-//! *abandoned*, nothing else.
+//! The turn's owner is the only one that passes it, by [`Turn::pass`]. Who waits may set its own *sleeps* bit,
+//! *abandoned* and *recalled*, nothing else; what is abandoned or recalled before it was taken, either may resolve.
 //!
 //! | publisher's turn | it came because the consumer | the publisher may pass |
 //! |---|---|---|
-//! | `Nothing` | acknowledged, or never had anything | `Message`, `Call`, `Stream`, `CallStream` |
+//! | `Nothing` | acknowledged, or never had anything | `Message`, `Call`, `Stream`, `CallStream`, `Flow`, `CallFlow` |
 //! | `Drained` | copied a round, and wants the next | `More`; once it has given up, as under `Nothing` |
-//! | `Again` | gave a long message back unread | `Stream`, `CallStream` |
+//! | `Again` | gave a long message back unread | `Message`, `Call`, `Stream`, `CallStream` |
+//! | `InPlace` | wants it where it stands, or nobody took it | as under `Again` |
 //! | `Aborted` | will not have the rest, or has lost it | as under `Nothing` |
 //! | `Orphaned` | found what a dead consumer had begun | as under `Nothing` |
 //! | `Reply`, `NoReply` | answered the call | as under `Nothing` |
-//! | `ReplyStream`, `ReplyMore` | sent a round of a long reply | `Continue`; as under `Nothing` after the last |
+//! | `ReplyFlow` | lets a reply flow | as under `Nothing` once it has the whole; `Aborted` before |
 //!
 //! | consumer's turn | what stands there | the consumer may pass |
 //! |---|---|---|
 //! | `Message` | a whole message | `Nothing` |
 //! | `Call` | a whole message that asks for a reply | `Reply`, `ReplyStream`, `NoReply` |
 //! | `Stream`, `CallStream`, `More` | the first, a further round of a long one | `Drained`, `Again`, `Nothing`; after the last as under `Message`, `Call` |
-//! | `Continue` | nothing: go on with the reply | `ReplyMore`, `Aborted` |
+//! | `Flow`, `CallFlow` | a message that flows, see `progress.rs` | `InPlace`, `Again`, `Aborted`; with the whole as under `Message`, `Call` |
+//! | `Aborted` | nothing: the caller will not have the rest of the reply | `Orphaned` |
 //! | any, abandoned | nothing that anyone waits for | `Nothing` |
 //!
 //! # Hand-overs
@@ -41,16 +44,24 @@
 //! |---|---|---|---|
 //! | `pass` | `Turn::pass` | `Turn::look` | payload, lengths, everything the owner wrote |
 //! | `arm` | `Turn::arm` | `Turn::pass` of the other side | that a token is due |
-//! | `note` | `Turn::take`, fence | `Turn::abandon`, fence | that the message was taken |
+//! | `note` | `Turn::take`, fence | `Turn::abandon`, `Turn::recall`, fence | that the message was taken |
 //! | `abandon` | `Turn::abandon`, fence | `Turn::take`, fence; `Turn::pass` | that nobody waits |
+//! | `recall` | `Turn::recall`, fence | `Turn::take`, fence | that the publisher wants it back |
 //!
 //! # Why it is right
 //!
-//! **One owner.** Bit 0 changes in `pass` alone, and only the side that it names calls `pass`: an end learns of its
+//! **One owner.** Bit 0 changes in `pass`, and only the side that it names calls `pass`: an end learns of its
 //! turn by `look`, owns the payload until its own `pass`, and does not touch it afterwards. There is one process an
 //! end, since a seat has one holder. `look` acquires what `pass` released, so everything written under one turn is
 //! seen under the next: no two sides ever touch the payload at once, and none sees half of what the other wrote.
-//! Between two passings the word changes only by bits that carry no ownership.
+//! Between two passings the word changes only by bits that carry no ownership. A *flow* shares the payload out while
+//! it lasts: `progress.rs` says how, and why its end is a passing like any other.
+//!
+//! **Back for certain, or taken.** A flow that nobody takes comes back to the publisher without the consumer's help,
+//! since that may be dead. As with *abandoned* below, `recall` sets its bit, fences and reads the note; `take` writes
+//! the note, fences and reads the word. If `recall` finds no note, no consumer will ever find its `take` good: so
+//! nobody owns the payload, and the publisher may take the turn back by compare-and-swap. A consumer that finds the
+//! bit gives the turn back by compare-and-swap too (`skip`): one of the two succeeds, and to the same effect.
 //!
 //! **No lost wake-up.** A sleeper arms by compare-and-swap from a value that is not its turn. Every change of one
 //! word is totally ordered with every other, so the other side's `pass` comes either before the arming, which then
@@ -82,6 +93,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 const SIDE: u64 = 1;
 pub(crate) const REDELIVERED: u64 = 1 << 3;
 pub(crate) const ABANDONED: u64 = 1 << 4;
+const RECALLED: u64 = 1 << 5;
 const CONTENT_SHIFT: u32 = 8;
 const STEP_SHIFT: u32 = 16;
 
@@ -108,7 +120,7 @@ impl Side {
         }
     }
 
-    fn sleeps(self) -> u64 {
+    pub(super) fn sleeps(self) -> u64 {
         2 << self as u64
     }
 }
@@ -122,29 +134,36 @@ pub(crate) enum Content {
     Stream = 3,
     CallStream = 4,
     More = 5,
-    Continue = 6,
-    Drained = 7,
-    Again = 8,
-    Aborted = 9,
-    Orphaned = 10,
-    Reply = 11,
-    ReplyStream = 12,
-    ReplyMore = 13,
-    NoReply = 14,
+    Flow = 6,
+    CallFlow = 7,
+    Drained = 8,
+    Again = 9,
+    InPlace = 10,
+    Aborted = 11,
+    Orphaned = 12,
+    Reply = 13,
+    ReplyFlow = 14,
+    NoReply = 15,
 }
 
 impl Content {
-    const ALL: [Content; 15] = {
+    const ALL: [Content; 16] = {
         use Content::*;
         [
-            Nothing, Message, Call, Stream, CallStream, More, Continue, Drained, Again, Aborted, Orphaned, Reply,
-            ReplyStream, ReplyMore, NoReply,
+            Nothing, Message, Call, Stream, CallStream, More, Flow, CallFlow, Drained, Again, InPlace, Aborted,
+            Orphaned, Reply, ReplyFlow, NoReply,
         ]
     };
 
+    /// Whether a message begins with this.
+    fn is_first(self) -> bool {
+        use Content::*;
+        matches!(self, Message | Call | Stream | CallStream | Flow | CallFlow)
+    }
+
     /// Whether a reply is asked for.
     pub(crate) fn is_call(self) -> bool {
-        matches!(self, Content::Call | Content::CallStream)
+        matches!(self, Content::Call | Content::CallStream | Content::CallFlow)
     }
 }
 
@@ -181,12 +200,26 @@ impl Word {
         self.0 & side.sleeps() != 0
     }
 
+    /// The step after passing.
+    pub(crate) fn next_step(self) -> u64 {
+        self.passed(Content::Nothing, 0).step()
+    }
+
     /// The word after passing: the other side's, one step on, nobody sleeping.
     fn passed(self, content: Content, marks: u64) -> Word {
         let side = self.side().other() as u64;
         let step = self.step().wrapping_add(1) << STEP_SHIFT;
         Word(side | marks | (content as u64) << CONTENT_SHIFT | step)
     }
+}
+
+/// Takes the sleep bit of `side`, which waits for something that is not the turn. True where it was set: then its bell
+/// is to be rung.
+#[inline]
+pub(crate) fn wake<C: Cell>(word: &C, side: Side) -> bool {
+    // Relaxed: what `side` is woken for is on this very word, or was ordered before by a fence.
+    let is_set = |word| Word(word).has_sleeping(side);
+    is_set(word.load(Relaxed)) && is_set(word.fetch_and(!side.sleeps(), Relaxed))
 }
 
 /// The word and the two notes that belong to it.
@@ -255,14 +288,53 @@ impl<C: Cell> Turn<'_, C> {
         self.taken.store(seen.step(), Relaxed);
     }
 
-    /// The consumer takes a call, or the first round of a long message: `seen` is its turn. False where who sent it
-    /// gave it up before.
+    /// The consumer takes what can be withdrawn or recalled: `seen` is its turn. False where that was done before:
+    /// then it is to be skipped.
     pub(crate) fn take(&self, seen: Word) -> bool {
         // EDGE note (release): by the fence. Relaxed: the message's bytes do not hang on it.
-        // Partner: the fence in `abandon`. Store, then load, on both sides.
+        // Partner: the fences in `abandon` and `recall`. Store, then load, on both sides.
         self.taken.store_and_fence(seen.step(), SeqCst);
         // EDGE abandon (acquire): by the fence. Relaxed: `look` has acquired the bytes already.
-        !Word(self.word.load(Relaxed)).is_abandoned()
+        // EDGE recall (acquire): likewise.
+        let now = Word(self.word.load(Relaxed));
+        now.step() == seen.step() && now.0 & (ABANDONED | RECALLED) == 0
+    }
+
+    /// The consumer gives the turn back for what it could not take. The word that was there, unless the publisher has
+    /// the turn again by itself.
+    pub(crate) fn skip(&self, seen: Word) -> Option<Word> {
+        // Relaxed: nothing was read or written under this turn.
+        let mut now = Word(self.word.load(Relaxed));
+        while now.step() == seen.step() {
+            let content = if now.is_abandoned() { Content::Nothing } else { Content::InPlace };
+            // Relaxed: likewise.
+            match self.word.compare_exchange(now.0, now.passed(content, 0).0, Relaxed, Relaxed) {
+                Ok(_) => return Some(now),
+                Err(changed) => now = Word(changed),
+            }
+        }
+        None
+    }
+
+    /// The publisher wants the flow back that it passed at `step`: as `InPlace`, if nobody took it. It looks again
+    /// to learn what came of it.
+    pub(crate) fn recall(&self, step: u64) {
+        // EDGE recall (release): by the fence. Relaxed: no bytes travel with it.
+        let seen = Word(self.word.fetch_or(RECALLED, Relaxed));
+        // Partner: the fence in `take`. Store, then load, on both sides.
+        C::fence(SeqCst);
+        // EDGE note (acquire): by the fence. Relaxed: a note is a number, no bytes hang on it.
+        if seen.step() != step || self.taken.load(Relaxed) == step {
+            return;
+        }
+        // Relaxed: nobody but this end has touched the payload since it passed.
+        let mut now = Word(self.word.load(Relaxed));
+        while now.step() == step {
+            match self.word.compare_exchange(now.0, now.passed(Content::InPlace, 0).0, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(changed) => now = Word(changed),
+            }
+        }
     }
 
     /// Says that the consumer will overwrite the message with its reply.
@@ -281,8 +353,9 @@ impl<C: Cell> Turn<'_, C> {
                 // EDGE pass (acquire): by this second look, since a relaxed one acquires nothing.
                 return Ok(Word(self.word.load(Acquire)));
             }
-            // EDGE abandon (release): by the fence; Relaxed therefore, as no bytes travel with it.
-            match self.word.compare_exchange(seen.0, seen.0 | ABANDONED, Relaxed, Relaxed) {
+            // EDGE abandon (release): by the fence. And by this: a consumer that gives up its flowing reply has stopped
+            // writing it, and the publisher may use the payload.
+            match self.word.compare_exchange(seen.0, seen.0 | ABANDONED, Release, Relaxed) {
                 Ok(_) => break,
                 Err(changed) => seen = Word(changed),
             }
@@ -290,7 +363,7 @@ impl<C: Cell> Turn<'_, C> {
         // Partner: the fence in `take`. Store, then load, on both sides.
         C::fence(SeqCst);
         // What comes after the first round is asked for by who has taken that.
-        let is_later_round = matches!(seen.content(), Some(Content::More | Content::Continue));
+        let is_later_round = seen.content() == Some(Content::More);
         // EDGE note (acquire): by the fence. Relaxed: a note is a number, no bytes hang on it.
         let was_taken = self.taken.load(Relaxed) == seen.step();
         let was_taken = was_taken || seen.is_redelivered() || is_later_round;
@@ -304,25 +377,43 @@ impl<C: Cell> Turn<'_, C> {
     }
 
     /// Repairs what the last publisher left, for whoever takes its seat: nobody waits for an answer or for the end of
-    /// a stream any more. A whole message stays: it was acknowledged.
-    pub(crate) fn repair_publisher(&self) {
-        let Err(word) = self.look(Side::Publisher) else { return };
-        if word.content() != Some(Content::Message) {
-            // A living consumer may pass meanwhile: then there is nothing left to repair.
-            let _ = self.abandon(Side::Publisher);
+    /// a stream any more. A whole message stays: it was acknowledged. Returns the word that was there where the turn
+    /// was passed: whoever it shows sleeping is to be rung.
+    pub(crate) fn repair_publisher(&self, reply_is_whole: bool) -> Option<Word> {
+        match self.look(Side::Publisher) {
+            // A living consumer may be writing to the payload this moment. The turn goes to it, and comes back when
+            // it next consumes.
+            Ok(word) if word.content() == Some(Content::ReplyFlow) && !reply_is_whole => {
+                Some(self.pass_marked(word, Content::Aborted, ABANDONED))
+            }
+            Err(word) if word.content() != Some(Content::Message) => {
+                // A living consumer may pass meanwhile: then there is nothing left to repair.
+                let _ = self.abandon(Side::Publisher);
+                None
+            }
+            _ => None,
         }
     }
 
     /// Repairs what the last consumer left, for whoever takes its seat. Returns the word that was there where the
     /// turn was passed: whoever it shows sleeping is to be rung.
     pub(crate) fn repair_consumer(&self) -> Option<Word> {
-        let word = self.look(Side::Consumer).ok()?;
+        let word = match self.look(Side::Consumer) {
+            Ok(word) => word,
+            Err(word) => {
+                if word.content() == Some(Content::ReplyFlow) {
+                    // Nobody will write the rest of it.
+                    let _ = self.abandon(Side::Consumer);
+                }
+                return None;
+            }
+        };
         // Relaxed: the dead one's stores are done, and the seat's lock has ordered them before.
         let was_taken = self.taken.load(Relaxed) == word.step();
         let was_answered = self.replying.load(Relaxed) == word.step();
         match word.content() {
             // Nobody had it: it stays as it is.
-            Some(Content::Message | Content::Call | Content::Stream | Content::CallStream) if !was_taken => None,
+            Some(content) if content.is_first() && !was_taken => None,
             // The dead one had it, whole, and it is still whole: it stays, marked.
             Some(Content::Message | Content::Call) if !was_answered => {
                 self.give_back();
