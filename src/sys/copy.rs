@@ -5,16 +5,11 @@
 //! library's `memcpy`, reached through a pointer that the compiler cannot follow, or a loop in assembly. What comes
 //! out of shared memory is then an ordinary copy, which nobody else can change while it is checked.
 //!
-//! Memory that goes to and fro between two processors is dearest where a line has to be *asked for to be written*
-//! while the other processor still has a copy of it. So two loops of our own stand beside `memcpy`, for bytes that
-//! the other end has touched last and will touch next:
-//!
-//! - [`give`] asks for the lines that it will write a little ahead of writing them;
-//! - [`take`] writes a word of each line back, as it was. Thereby it owns the line, alone, and the line goes to the
-//!   other end in one step when that writes to it again, instead of being asked back first.
-//!
-//! [`take`] may only be used where the caller owns the bytes: nobody else reads or writes them meanwhile, so writing
-//! back what stood there changes nothing for anyone.
+//! Memory that goes to and fro between two processors is dearest where a line is to be *written* while the other
+//! processor still has a copy of it: that copy has to be taken away first. So [`take`], which copies out what the
+//! other end has written, writes a word of each line back, as it was. Thereby it owns the line, alone, and the line
+//! goes to the other end in one step when that writes to it again. It may only be used where the caller owns the
+//! bytes: nobody else reads or writes them meanwhile, so that writing back what stood there changes nothing for anyone.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
@@ -22,9 +17,9 @@ use libc::{c_void, size_t};
 use std::hint::black_box;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use super::copy_x86_64::{give, take};
+pub(crate) use super::copy_x86_64::take;
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) use plain::{give, take};
+pub(crate) use plain::take;
 
 type Memcpy = unsafe extern "C" fn(*mut c_void, *const c_void, size_t) -> *mut c_void;
 
@@ -62,16 +57,6 @@ pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 mod plain {
     use super::{Target, copy};
-
-    /// Copies `len` bytes to shared memory that the other end has touched last.
-    ///
-    /// # Safety
-    /// As [`copy`].
-    #[inline]
-    pub(crate) unsafe fn give(to: *mut u8, from: *const u8, len: usize) {
-        // SAFETY: the caller's word.
-        unsafe { copy(to, from, len) };
-    }
 
     /// Copies `len` bytes out of shared memory that the other end has written.
     ///

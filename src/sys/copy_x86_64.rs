@@ -10,48 +10,6 @@ const SHORTEST: usize = 1024;
 /// A line of the cache.
 const LINE: usize = 64;
 
-/// Copies `len` bytes to shared memory that the other end has touched last.
-///
-/// # Safety
-/// As [`copy`].
-#[inline]
-pub(crate) unsafe fn give(to: *mut u8, from: *const u8, len: usize) {
-    let lines = if len < SHORTEST { 0 } else { len / LINE };
-    let done = lines * LINE;
-    if lines > 0 {
-        // SAFETY: `lines` lines are within `len`; a prefetch of what is not mapped does nothing. Each register that
-        // changes is named.
-        unsafe {
-            asm!(
-                "2:",
-                "prefetchw byte ptr [{to} + 1024]",
-                "movups {a}, xmmword ptr [{from}]",
-                "movups {b}, xmmword ptr [{from} + 16]",
-                "movups {c}, xmmword ptr [{from} + 32]",
-                "movups {d}, xmmword ptr [{from} + 48]",
-                "movups xmmword ptr [{to}], {a}",
-                "movups xmmword ptr [{to} + 16], {b}",
-                "movups xmmword ptr [{to} + 32], {c}",
-                "movups xmmword ptr [{to} + 48], {d}",
-                "add {from}, 64",
-                "add {to}, 64",
-                "dec {lines}",
-                "jnz 2b",
-                from = inout(reg) from => _,
-                to = inout(reg) to => _,
-                lines = inout(reg) lines => _,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                options(nostack),
-            );
-        }
-    }
-    // SAFETY: what is left of both.
-    unsafe { copy(to.wrapping_add(done), from.wrapping_add(done), len - done) };
-}
-
 /// Copies `len` bytes out of shared memory that the other end has written.
 ///
 /// # Safety
@@ -160,26 +118,24 @@ mod tests {
     #[test]
     fn every_byte_is_copied_and_none_beside() {
         let source: Vec<u8> = (0..8192u32).map(|n| (n * 31 % 251) as u8).collect();
-        let copies: [(&str, fn(*mut u8, *mut u8, usize)); 3] = [
-            // SAFETY, here and below: both buffers are longer than any offset and length that are used.
-            ("give", |to, from, len| unsafe { give(to, from, len) }),
-            ("take", |to, from, len| unsafe { take(to, from, len, Target::Cache) }),
-            ("take past the cache", |to, from, len| unsafe { take(to, from, len, Target::Memory) }),
-        ];
-        for (name, copy) in copies {
+        for target in [Target::Cache, Target::Memory] {
             for len in [0, 1, 63, 64, 65, 1023, 1024, 1025, 1087, 1088, 4095, 4096, 4133] {
                 for (from_at, to_at) in [(0, 0), (1, 0), (0, 1), (15, 16), (16, 15), (63, 33), (64, 64)] {
                     let mut from = source.clone();
                     let mut to = vec![0xA5; 8192];
-                    copy(to[to_at..].as_mut_ptr(), from[from_at..].as_mut_ptr(), len);
-                    assert_eq!(from, source, "{name}: the source changed");
+                    // SAFETY: both buffers are longer than any offset and length together.
+                    unsafe { take(to[to_at..].as_mut_ptr(), from[from_at..].as_mut_ptr(), len, target) };
+                    assert_eq!(from, source, "{target:?}: the source changed");
                     assert_eq!(
                         to[to_at..to_at + len],
                         source[from_at..from_at + len],
-                        "{name} {len} {from_at} {to_at}"
+                        "{target:?} {len} {from_at} {to_at}"
                     );
                     let beside = to[..to_at].iter().chain(&to[to_at + len..]);
-                    assert!(beside.copied().all(|byte| byte == 0xA5), "{name} {len} {from_at} {to_at}: wrote beside");
+                    assert!(
+                        beside.copied().all(|byte| byte == 0xA5),
+                        "{target:?} {len} {from_at} {to_at}: wrote beside"
+                    );
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
-use super::copy::{Target, copy, give, take};
+use super::copy::{Target, copy, take};
 use super::layout::Head;
 use super::{if_there, io_error, retry};
 use nix::fcntl::OFlag;
@@ -118,7 +118,7 @@ impl Mapping {
     pub(crate) fn write(&self, offset: usize, from: &[u8]) {
         let to = self.at(offset, from.len());
         // SAFETY: `to` starts that many mapped bytes.
-        unsafe { give(to, from.as_ptr(), from.len()) };
+        unsafe { copy(to, from.as_ptr(), from.len()) };
     }
 
     /// Copies to `to` from behind `offset`.
