@@ -47,7 +47,7 @@ const PUBLISHER_LONG: &[&str] = &[
     "send:round-passed",
     "send:answered",
     "call:answered",
-    "call:round-read",
+    "flow:reply-drained",
 ];
 const CONSUMER_INLINE: &[&str] = &[
     "consume:seen",
@@ -69,7 +69,7 @@ const CONSUMER_LONG: &[&str] = &[
     "consume:rung",
     "consume:round-passed",
     "reply:begun",
-    "reply:round-passed",
+    "flow:reply-ready",
 ];
 const GIVING_UP: &[&str] = &["call:abandoned"];
 /// The tests by size kill there too, whenever the victim happens to sleep.
