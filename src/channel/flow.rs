@@ -158,6 +158,8 @@ impl End {
     pub(super) fn cut_short(&mut self, cut: Cut, call: &'static str, delivered: Delivered) -> Error {
         match cut {
             Cut::Stopped(stop) => self.stopped(stop, call, delivered),
+            // The next one sits there already: so it is no news of the seat.
+            Cut::Ended if self.turn().is_orphaned() => self.peer_died(delivered),
             Cut::Ended => self.aborted(delivered),
             Cut::Corrupt(what) => self.corrupt(what),
         }
