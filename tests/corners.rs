@@ -1,10 +1,14 @@
 //! Corners of the contract, each once found broken: threads of one handle, replies and long messages given up, limits
 //! that nothing seemed to wait for, forks in the middle of a message.
+#[path = "support/intruder.rs"]
+mod intruder;
 mod support;
 
 use antiphon::{Channel, ChannelOptions, Delivered, Error, Wait};
+use intruder::{Intruder, WANTS};
 use std::cell::RefCell;
 use std::sync::Barrier;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 use support::{Watchdog, unique};
@@ -348,4 +352,47 @@ fn a_message_that_could_not_be_copied_out_is_not_lost() {
         })));
     }
     assert_eq!(consumer.consume().unwrap().to_vec().unwrap().len(), 2 << 20);
+}
+
+/// A consumer panicked with a call that had flowed to it: it comes again, and flows again, marked.
+#[test]
+fn a_flow_that_was_given_back_comes_again_marked() {
+    let _dog = dog("marked");
+    for len in [100_000, 5 * CAPACITY] {
+        let name = unique("marked");
+        let channel = SMALL.create(&name).unwrap();
+        let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+        scope(|scope| {
+            let calling = scope.spawn(|| {
+                let flows = std::rc::Rc::new(std::cell::Cell::new(0));
+                let count = std::rc::Rc::clone(&flows);
+                let region = Intruder::new(&name);
+                on_step(move |step| {
+                    count.set(count.get() + u32::from(step == "flow:ready"));
+                    while matches!(step, "send:my-turn" | "send:answered")
+                        && region.word(intruder::TURN).load(Relaxed) & 1 == 0
+                        && region.byte(WANTS).load(Relaxed) == 0
+                        && count.get() < 2
+                    {
+                        std::thread::yield_now();
+                    }
+                });
+                (publisher.call(&vec![7; len]), flows.get())
+            });
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let mut into = Vec::new();
+                let message = consumer.consume_into(&mut into).unwrap();
+                assert!(!message.redelivered() && into.len() == len);
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }));
+            assert!(panicked.is_err());
+            let mut into = Vec::new();
+            let message = consumer.consume_into(&mut into).unwrap();
+            let is_marked = message.redelivered();
+            message.reply(b"once more").unwrap();
+            let (reply, flows) = calling.join().unwrap();
+            assert_eq!((reply.unwrap(), into.len()), (b"once more".to_vec(), len));
+            assert_eq!((is_marked, flows), (true, 2), "whether it is marked, how often it flowed");
+        });
+    }
 }

@@ -66,7 +66,14 @@ pub(super) enum Cut {
 impl End {
     /// Passes the turn for `len` bytes that flow, of which `written` stand in the ring. Returns the word that was
     /// there as well.
-    pub(super) fn begin_flow(&self, mine: Word, content: Content, len: usize, written: usize) -> (Flow, Word) {
+    pub(super) fn begin_flow(
+        &self,
+        mine: Word,
+        content: Content,
+        marks: u64,
+        len: usize,
+        written: usize,
+    ) -> (Flow, Word) {
         let memory = self.memory();
         let header = memory.header();
         let flow = Flow { step: mine.next_step(), len };
@@ -77,7 +84,7 @@ impl End {
         progress.mine.store(written as u64, Relaxed);
         progress.others.store(0, Relaxed);
         step!(self.side, "flow:ready", "flow:reply-ready");
-        (flow, self.pass(mine, content))
+        (flow, self.pass_marked(mine, content, marks))
     }
 
     /// Fills the ring with what is left in `rest`, behind `filled` bytes. False where the flow ended before that.

@@ -325,7 +325,7 @@ impl Publisher {
     fn flow(&mut self, mine: Word, long: &mut Long<'_>) -> Result<Word, Error> {
         let Long { written, len, deadline, call, .. } = *long;
         let content = if long.content.is_call() { Content::CallFlow } else { Content::Flow };
-        let (flow, _) = self.end.begin_flow(mine, content, len, written);
+        let (flow, _) = self.end.begin_flow(mine, content, long.marks, len, written);
         let filled = self.end.fill(flow, &mut long.rest, written, deadline);
         if matches!(filled, Ok(true)) {
             long.at_worst = Delivered::Unknown;
