@@ -286,7 +286,8 @@ impl Publisher {
             };
             match (word.content(), content) {
                 // Nobody copied it out: so it waits where it stands.
-                (Some(Content::InPlace), _) => may_flow = false,
+                (Some(Content::InPlace), _) if flows => may_flow = false,
+                (Some(Content::InPlace), _) => return Err(self.end.corrupt("a message in place wanted in place")),
                 (Some(Content::Again), _) if deadline.is_over() => {
                     return Err(self.end.stopped(Stop::TimedOut, call, long.at_worst));
                 }

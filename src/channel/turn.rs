@@ -24,7 +24,7 @@
 //! | `Nothing` | acknowledged, or never had anything | `Message`, `Call`, `Stream`, `CallStream`, `Flow`, `CallFlow` |
 //! | `Drained` | copied a round, and wants the next | `More`; once it has given up, as under `Nothing` |
 //! | `Again` | gave a long message back unread | the same again, *redelivered* |
-//! | `InPlace` | wants it where it stands, or nobody took it | `Message`, `Call`, `Stream`, `CallStream` |
+//! | `InPlace` | wants what flows where it stands, or nobody took it | `Message`, `Call`, `Stream`, `CallStream` |
 //! | `Aborted` | will not have the rest, or has lost it | as under `Nothing` |
 //! | `Orphaned` | found what a dead consumer had begun | as under `Nothing` |
 //! | `Reply`, `NoReply` | answered the call | as under `Nothing` |
