@@ -1,5 +1,7 @@
 //! Bytes from the other process are input: whatever a third party writes, every operation ends in
 //! its time with an error or an answer, in this process and within the region.
+#[path = "hostile/flow.rs"]
+mod flow;
 #[path = "support/intruder.rs"]
 mod intruder;
 mod support;
