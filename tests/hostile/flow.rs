@@ -223,32 +223,30 @@ fn a_flow_that_nothing_has_room_for_is_refused() {
 #[test]
 fn a_turn_that_changes_in_the_middle_of_a_flow_ends_it() {
     let _watchdog = Watchdog::new("turns", Duration::from_secs(120));
-    for wait in WAITS {
-        for drainer in [PUBLISHER, CONSUMER] {
-            // Every content one step on, to the filler or for once to the drainer; far on; the marks at the same step.
-            let to_filler = (0..18).chain([255]).map(|content| (1 << 16, content << 8 | (1 - drainer as u64)));
-            let odd = [(1 << 16, drainer as u64), (1 << 40, FLOW << 8 | drainer as u64)];
-            let words = to_filler.chain(odd);
-            let marks = [ABANDONED, RECALLED, ABANDONED | RECALLED, ABANDONED | ORPHAN].map(|marks| (0, marks));
-            for (steps, bits) in words.chain(marks) {
-                let is_done = AtomicBool::new(false);
-                let more = |intruder: &Intruder, drained| {
-                    if drained > 0 && !is_done.swap(true, Relaxed) {
-                        let word = intruder.word(TURN).load(Relaxed);
-                        let step = (word & !0xffff).wrapping_add(steps);
-                        let same = if steps == 0 { word & 0xff01 } else { 0 };
-                        intruder.word(TURN).store(step | same | bits, Release);
-                    }
-                };
-                let judge = |got: Result<Vec<u8>, Error>| match got {
-                    Err(Error::Aborted { .. }) if bits != RECALLED => {}
-                    Err(Error::PeerDied { .. }) if bits & ORPHAN != 0 => {}
-                    Err(Error::TimedOut { .. }) if bits == RECALLED => {}
-                    other => panic!("{other:?} of {steps:#x} and {bits:#x} for {drainer} under {wait:?}"),
-                };
-                let limit = if bits == RECALLED { SHORT } else { AMPLE };
-                drain_against(wait, drainer, (LONG as u64, FULL, 4096), limit, more, judge);
-            }
+    for drainer in [PUBLISHER, CONSUMER] {
+        // Every content one step on, to the filler or for once to the drainer; far on; the marks at the same step.
+        let to_filler = (0..18).chain([255]).map(|content| (1 << 16, content << 8 | (1 - drainer as u64)));
+        let odd = [(1 << 16, drainer as u64), (1 << 40, FLOW << 8 | drainer as u64)];
+        let marks = [ABANDONED, RECALLED, ABANDONED | RECALLED, ABANDONED | ORPHAN].map(|marks| (0, marks));
+        for (number, (steps, bits)) in to_filler.chain(odd).chain(marks).enumerate() {
+            let wait = WAITS[number % WAITS.len()];
+            let is_done = AtomicBool::new(false);
+            let more = |intruder: &Intruder, drained| {
+                if drained > 0 && !is_done.swap(true, Relaxed) {
+                    let word = intruder.word(TURN).load(Relaxed);
+                    let step = (word & !0xffff).wrapping_add(steps);
+                    let same = if steps == 0 { word & 0xff01 } else { 0 };
+                    intruder.word(TURN).store(step | same | bits, Release);
+                }
+            };
+            let judge = |got: Result<Vec<u8>, Error>| match got {
+                Err(Error::Aborted { .. }) if bits != RECALLED => {}
+                Err(Error::PeerDied { .. }) if bits & ORPHAN != 0 => {}
+                Err(Error::TimedOut { .. }) if bits == RECALLED => {}
+                other => panic!("{other:?} of {steps:#x} and {bits:#x} for {drainer} under {wait:?}"),
+            };
+            let limit = if bits == RECALLED { SHORT } else { AMPLE };
+            drain_against(wait, drainer, (LONG as u64, FULL, 4096), limit, more, judge);
         }
     }
 }
@@ -354,31 +352,30 @@ fn a_drainer_that_stops_or_takes_back_what_it_said_does_not_outlast_the_limit() 
 #[test]
 fn a_turn_that_comes_back_in_the_middle_of_filling_is_taken_at_its_word() {
     let _watchdog = Watchdog::new("comes back", Duration::from_secs(120));
-    for wait in WAITS {
-        for filler in [PUBLISHER, CONSUMER] {
-            for content in (0..18).chain([255]) {
-                let is_done = AtomicBool::new(false);
-                let more = |intruder: &Intruder, filled: u64| {
-                    if filled == FULL && !is_done.swap(true, Relaxed) {
-                        intruder.word(TURN).store(intruder.turn(filler as u64, content, 0), Release);
-                    }
-                };
-                let judge = |got: Result<(), Error>| match (filler, content, got) {
-                    // Whatever came: the caller did not wait for the whole.
-                    (CONSUMER, _, Err(Error::CallerGone { .. })) => {}
-                    // As with any message: who acknowledges it has what it wants of it.
-                    (PUBLISHER, 0, Ok(())) => {}
-                    (PUBLISHER, ABORTED, Err(Error::Aborted { delivered: Delivered::No, .. })) => {}
-                    (PUBLISHER, ORPHANED, Err(Error::PeerDied { delivered: Delivered::No, .. })) => {}
-                    // It comes again, and nobody takes it.
-                    (PUBLISHER, AGAIN | IN_PLACE, Err(Error::TimedOut { delivered: Delivered::No, .. })) => {}
-                    (PUBLISHER, 1..=8 | 13.., Err(Error::Corrupt { .. })) => {}
-                    (_, _, other) => panic!("{other:?} of {content} for {filler} under {wait:?}"),
-                };
-                let is_sent_again = filler == PUBLISHER && matches!(content, AGAIN | IN_PLACE);
-                let limit = if is_sent_again { 4 * SHORT } else { AMPLE };
-                fill_against(wait, filler, limit, more, judge);
-            }
+    for filler in [PUBLISHER, CONSUMER] {
+        for content in (0..18).chain([255]) {
+            let wait = WAITS[content as usize % WAITS.len()];
+            let is_done = AtomicBool::new(false);
+            let more = |intruder: &Intruder, filled: u64| {
+                if filled == FULL && !is_done.swap(true, Relaxed) {
+                    intruder.word(TURN).store(intruder.turn(filler as u64, content, 0), Release);
+                }
+            };
+            let judge = |got: Result<(), Error>| match (filler, content, got) {
+                // Whatever came: the caller did not wait for the whole.
+                (CONSUMER, _, Err(Error::CallerGone { .. })) => {}
+                // As with any message: who acknowledges it has what it wants of it.
+                (PUBLISHER, 0, Ok(())) => {}
+                (PUBLISHER, ABORTED, Err(Error::Aborted { delivered: Delivered::No, .. })) => {}
+                (PUBLISHER, ORPHANED, Err(Error::PeerDied { delivered: Delivered::No, .. })) => {}
+                // It comes again, and nobody takes it.
+                (PUBLISHER, AGAIN | IN_PLACE, Err(Error::TimedOut { delivered: Delivered::No, .. })) => {}
+                (PUBLISHER, 1..=8 | 13.., Err(Error::Corrupt { .. })) => {}
+                (_, _, other) => panic!("{other:?} of {content} for {filler} under {wait:?}"),
+            };
+            let is_sent_again = filler == PUBLISHER && matches!(content, AGAIN | IN_PLACE);
+            let limit = if is_sent_again { 4 * SHORT } else { AMPLE };
+            fill_against(wait, filler, limit, more, judge);
         }
     }
 }
