@@ -54,7 +54,8 @@ const CONSUMER_OF_A_REPLY: &[&str] =
     &["reply:begun", "flow:reply-ready", "flow:reply-filled", "flow:consumer-advanced"];
 const RECALLED: &str = "flow:recalled";
 
-const CAPACITY: usize = 1 << 20;
+/// And the length of the ring.
+const CAPACITY: usize = 256 << 10;
 /// Four times round a ring of a quarter of a MiB.
 const WIDE: usize = (1 << 20) + 77;
 /// Five times round the least ring.
