@@ -37,9 +37,9 @@ const TRY_AGAIN: u32 = 16;
 const POLLS: u32 = 64;
 /// How often `Adaptive` yields before it sleeps, where both ends share a processor.
 const YIELDS: u32 = 3;
-/// Yields that took longer than the longest spell gave the processor to somebody else. For so many times as long there
-/// are none.
-const CROWDED: u32 = 32;
+/// Yields that took longer than the longest spell gave the processor to somebody else. If that happens twice within so
+/// many times as long, there are none for so many times as long.
+const CROWDED: u32 = 64;
 
 /// How an end waits for the other one. Ends that wait differently work together.
 ///
@@ -194,16 +194,24 @@ struct Learned {
     sleeps: u32,
     /// The longest spell was not enough for a short wait, and none has been enough since.
     in_vain: bool,
-    /// Until then somebody else wants the processor that both ends run on.
-    crowded_until: Option<Instant>,
+    crowd: Crowd,
+}
+
+/// Whether others want the processor that both ends run on.
+#[derive(Debug, Clone, Copy)]
+struct Crowd {
+    /// Yields have taken long: until then, once more is no chance.
+    suspected_until: Option<Instant>,
+    /// Until then there is no yielding.
+    certain_until: Option<Instant>,
 }
 
 impl Learned {
-    const NOTHING: Learned = Learned { spell: MOST_SPIN, sleeps: 0, in_vain: false, crowded_until: None };
+    const NOTHING: Learned = Learned { spell: MOST_SPIN, sleeps: 0, in_vain: false, crowd: Crowd::NONE };
 
     /// What was waited for came within the spell.
     fn spun(&mut self) {
-        *self = Learned { crowded_until: self.crowded_until, ..Learned::NOTHING };
+        *self = Learned { crowd: self.crowd, ..Learned::NOTHING };
     }
 
     /// It did not; spell and sleep took so long together.
@@ -218,19 +226,34 @@ impl Learned {
     /// Leaves the processor to the other end, unless a third one would get it.
     fn yield_for<A: Awaited>(&mut self, awaited: &mut A) -> Option<A::Got> {
         let began = Instant::now();
-        if self.crowded_until.is_some_and(|until| began < until) {
+        if self.crowd.is_certain(began) {
             return None;
         }
         let got = (0..YIELDS).find_map(|_| {
             std::thread::yield_now();
             awaited.look()
         });
-        let took = began.elapsed();
-        if took > MOST_SPIN {
-            // A time slice of milliseconds, where a sleep is ended by its waker at once.
-            self.crowded_until = began.checked_add(took.saturating_mul(CROWDED + 1));
-        }
+        self.crowd.yielded(began, began.elapsed());
         got
+    }
+}
+
+impl Crowd {
+    const NONE: Crowd = Crowd { suspected_until: None, certain_until: None };
+
+    fn is_certain(&self, now: Instant) -> bool {
+        self.certain_until.is_some_and(|until| now < until)
+    }
+
+    /// Somebody else may get a time slice of milliseconds by a yield, where who sleeps is back as soon as it is woken.
+    fn yielded(&mut self, began: Instant, took: Duration) {
+        if took > MOST_SPIN {
+            let until = began.checked_add(took.saturating_mul(CROWDED));
+            if self.suspected_until.is_some_and(|suspected| began < suspected) {
+                self.certain_until = until;
+            }
+            self.suspected_until = until;
+        }
     }
 }
 
@@ -371,44 +394,25 @@ mod tests {
     }
 
     #[test]
-    fn who_yields_to_a_third_one_stops_yielding() {
-        struct Never(u32);
-        impl Awaited for Never {
-            type Got = ();
-            type Stop = ();
-            fn look(&mut self) -> Option<()> {
-                self.0 += 1;
-                // As if another one had had the processor meanwhile.
-                let began = Instant::now();
-                while began.elapsed() <= MOST_SPIN {}
-                None
-            }
-            fn arm(&mut self) -> bool {
-                true
-            }
-            fn disarm(&mut self) -> bool {
-                true
-            }
-            fn inspect(&mut self) -> Option<()> {
-                None
-            }
-            fn patience(&self) -> Duration {
-                Duration::ZERO
-            }
-        }
-        let (mut learned, mut never) = (Learned::NOTHING, Never(0));
-        let before = Instant::now();
-        assert!(learned.yield_for(&mut never).is_none());
-        assert_eq!(never.0, YIELDS);
-        let until = learned.crowded_until.expect("it took three times too long");
-        assert!(until >= before + MOST_SPIN * YIELDS * CROWDED);
-        learned.spun();
-        assert_eq!(learned.crowded_until, Some(until));
-        learned.crowded_until = Some(Instant::now() + Duration::from_secs(3600));
-        assert!(learned.yield_for(&mut never).is_none());
-        assert_eq!(never.0, YIELDS, "there was none");
-        learned.crowded_until = Some(Instant::now());
-        assert!(learned.yield_for(&mut never).is_none());
-        assert_eq!(never.0, 2 * YIELDS);
+    fn who_loses_time_by_yielding_twice_in_a_row_stops_yielding() {
+        let start = Instant::now();
+        let at = |micros| start + Duration::from_micros(micros);
+        let yielded = |crowd: &mut Crowd, began, took| crowd.yielded(at(began), Duration::from_micros(took));
+        let mut crowd = Crowd::NONE;
+        yielded(&mut crowd, 0, 3);
+        yielded(&mut crowd, 10, 50);
+        yielded(&mut crowd, 100, 51);
+        assert!(!crowd.is_certain(at(152)), "once is chance");
+        yielded(&mut crowd, 4_000, 51);
+        assert!(!crowd.is_certain(at(4_052)), "and so is once in a while");
+        yielded(&mut crowd, 4_100, 3);
+        yielded(&mut crowd, 5_000, 4_000);
+        assert!(crowd.is_certain(at(9_000)));
+        assert!(crowd.is_certain(at(260_999)));
+        assert!(!crowd.is_certain(at(261_000)), "then it is tried again");
+        yielded(&mut crowd, 261_000, 4_000);
+        assert!(!crowd.is_certain(at(265_000)), "as if nothing had been");
+        yielded(&mut crowd, 265_000, 4_000);
+        assert!(crowd.is_certain(at(269_000)));
     }
 }
