@@ -120,27 +120,27 @@ pub(crate) fn current_cpu() -> Option<u32> {
     u32::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
 
-/// What one huge page holds where ordinary ones have 4 KiB. Elsewhere an extent of this length cannot be collapsed, and
-/// is reserved by ordinary pages.
+/// What one huge page holds where ordinary ones have 4 KiB. Elsewhere an extent of this length cannot be collapsed,
+/// and is reserved by ordinary pages.
 const HUGE: usize = 2 * 1024 * 1024;
 /// `madvise(2)`, Linux 6.1; the libc crate has it for glibc alone.
 const MADV_COLLAPSE: libc::c_int = 25;
 
-/// Takes the first page of each huge one, before the object has a length: who opens a half-made one looks at its first
-/// page, and the others are what a huge page can grow from.
+/// Takes the first page of each huge one, before the object has a length: who opens a half-made one looks at its
+/// first page, and the others are what a huge page can grow from.
 pub(crate) fn seed(object: &OwnedFd, len: usize) -> io::Result<()> {
     (0..len).step_by(HUGE).try_for_each(|offset| take(object, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, 4096))
 }
 
 /// Takes every page now, by huge ones as far as the kernel has them to give.
 ///
-/// The second call takes whatever the first did not, for any reason: an older kernel, no huge page free, a full mount,
-/// the end of the object that is shorter than one. So pages are reserved whatever became of the advice, and where it was
-/// followed this costs microseconds.
+/// The second call takes whatever the first did not, for any reason: an older kernel, no huge page free, a full
+/// mount, the end of the object that is shorter than one. So pages are reserved whatever became of the advice, and
+/// where it was followed this costs microseconds.
 pub(crate) fn reserve(object: &OwnedFd, base: NonNull<u8>, len: usize) -> io::Result<()> {
     if len >= HUGE {
-        // SAFETY: `base` starts `len` mapped bytes; what they hold stays as it is. Seeded, so that no page of an extent
-        // is touched that is not there; what the collapse adds is charged like any other page.
+        // SAFETY: `base` starts `len` mapped bytes; what they hold stays as it is. Seeded, so that no page of an
+        // extent is touched that is not there; what the collapse adds is charged like any other page.
         unsafe { libc::madvise(base.as_ptr().cast(), len / HUGE * HUGE, MADV_COLLAPSE) };
     }
     take(object, FallocateFlags::empty(), 0, len)
@@ -153,8 +153,8 @@ fn take(object: &OwnedFd, flags: FallocateFlags, offset: usize, len: usize) -> i
     super::retry(|| fallocate(object, flags, offset, len))
 }
 
-/// Where a mapping can have one entry of the page table for a huge page: address and offset at the same place of it. For
-/// shared memory the kernel sees to that only where such pages are given unasked.
+/// Where a mapping can have one entry of the page table for a huge page: address and offset at the same place of it.
+/// For shared memory the kernel sees to that only where such pages are given unasked.
 pub(crate) fn place_for(len: usize) -> Option<NonZeroUsize> {
     if len < HUGE {
         return None;

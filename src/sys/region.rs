@@ -79,7 +79,8 @@ impl Mapping {
         let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let (place, flags) = (platform::place_for(len), MapFlags::MAP_SHARED);
-        // SAFETY: without MAP_FIXED an address is a wish. Where something is mapped by now, the kernel chooses another.
+        // SAFETY: without MAP_FIXED an address is a wish. Where something is mapped by now, the kernel chooses
+        // another.
         let base = unsafe { mmap(place, length, protection, flags, object.as_fd(), 0) }.map_err(io_error)?;
         Ok(Mapping { base: base.cast(), len })
     }
