@@ -278,21 +278,21 @@ impl Consumer {
         if matches!(self.current.content, Content::Flow | Content::CallFlow) && self.current.behind == 0 {
             return self.drain(into, deadline.unwrap_or(Deadline::NEVER));
         }
+        if Place::of(self.current.len) == Place::Inline && self.current.read == 0 {
+            self.end.memory().append_inline(self.current.len, into);
+            self.current.read = self.current.len;
+            step!("consume:copied");
+            return Ok(());
+        }
         loop {
             let (place, len) = self.round();
             let left = len - self.current.read;
-            if place == Place::Inline && self.current.read == 0 {
-                let before = into.len();
-                into.resize(before + left, 0);
-                self.end.memory().read_inline(&mut into[before..]);
-            } else {
-                self.end.reserve(left, into)?;
-                // In two halves, so that a test can end the process in between.
-                for part in [left / 2, left - left / 2] {
-                    self.end.memory().append(place, self.current.read, part, into, Target::of(self.current.len));
-                    self.current.read += part;
-                    step!("consume:half-copied");
-                }
+            self.end.reserve(left, into)?;
+            // In two halves, so that a test can end the process in between.
+            for part in [left / 2, left - left / 2] {
+                self.end.memory().append(place, self.current.read, part, into, Target::of(self.current.len));
+                self.current.read += part;
+                step!("consume:half-copied");
             }
             self.current.read = len;
             step!("consume:copied");

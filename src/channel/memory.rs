@@ -93,20 +93,21 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// Reads as many bytes of a short message as `to` has room for.
+    /// Appends a short message of `len` bytes.
     #[inline]
-    pub(crate) fn read_inline(self, to: &mut [u8]) {
-        let mut words = self.header().turn.inline.iter();
-        let mut chunks = to.chunks_exact_mut(8);
-        for (chunk, word) in chunks.by_ref().zip(words.by_ref()) {
-            // Relaxed: acquired by `look`.
-            chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    pub(crate) fn append_inline(self, len: usize, to: &mut Vec<u8>) {
+        assert!(len <= INLINE_BYTES);
+        let words = len.div_ceil(8);
+        to.reserve(words * 8);
+        let spare = to.spare_capacity_mut().as_mut_ptr().cast::<u64>();
+        for (nth, word) in self.header().turn.inline.iter().take(words).enumerate() {
+            // SAFETY: nth < words, and as many words were reserved.
+            let at = unsafe { spare.add(nth) };
+            // SAFETY: as above; unaligned, and the vector's own. Relaxed: acquired by `look`.
+            unsafe { at.write_unaligned(word.load(Relaxed)) };
         }
-        let rest = chunks.into_remainder();
-        if let (false, Some(word)) = (rest.is_empty(), words.next()) {
-            // Relaxed: as above.
-            rest.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..rest.len()]);
-        }
+        // SAFETY: `len` is at most what was just written.
+        unsafe { to.set_len(to.len() + len) };
     }
 
     /// Copies `from` to the payload, behind `offset`.

@@ -425,8 +425,7 @@ impl Publisher {
             Some(Content::Reply) if fits => {
                 let len = len as usize;
                 if Place::of(len) == Place::Inline {
-                    reply.resize(len, 0);
-                    memory.read_inline(reply);
+                    memory.append_inline(len, reply);
                 } else {
                     self.end.append(Place::Payload, len, reply)?;
                 }

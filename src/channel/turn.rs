@@ -85,7 +85,7 @@
 //! which is true. A late reply passes the turn to a caller that no longer waits for it; the content of a turn that
 //! came unasked means nothing to the publisher, so a late reply never answers a later call.
 //!
-//! `model.rs` runs this file, as it is shipped, through loom's interleavings.
+//! `model/` runs this file, as it is shipped, through loom's interleavings.
 
 use crate::error::Delivered;
 use crate::sys::cell::Cell;
