@@ -1,4 +1,4 @@
-//! The rows as a table for people, 100 columns wide at most.
+//! The rows as a table for people, 106 columns wide at most.
 
 use super::Report;
 use super::histogram::Histogram;
@@ -37,7 +37,7 @@ pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
         times(to, "call and answer, both awake", "bare memory", &of(&[Scenario::RoundTrip, Scenario::Loan]))?;
         spread(to, &of(&[Scenario::RoundTrip, Scenario::Loan]))?;
         speeds(to, &of(&[Scenario::OneWay]))?;
-        times(to, "call and answer, both asleep in between", "semaphores", &of(&[Scenario::Asleep]))?;
+        times(to, "call and answer, both asleep", "semaphores", &of(&[Scenario::Asleep]))?;
     }
     let rows: Vec<&Row> =
         report.rows.iter().filter(|row| row.is_ours() && row.scenario == Scenario::OneCore).collect();
@@ -68,8 +68,8 @@ fn times(to: &mut dyn Write, what: &str, limit: &str, rows: &[&Row]) -> io::Resu
     }
     writeln!(
         to,
-        "\n{what:36}{:>10}{limit:>14}{:>7}{:>10}{:>10}{:>10}{:>9}",
-        "median", "ratio", "p50", "p99", "p99.9", "samples"
+        "\n{what:32}{:>10}{limit:>13}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8}",
+        "median", "ratio", "p50", "p99", "p99.9", "samples", "thrown"
     )?;
     for row in rows {
         let what = match row.scenario {
@@ -80,8 +80,8 @@ fn times(to: &mut dyn Write, what: &str, limit: &str, rows: &[&Row]) -> io::Resu
         let (p50, p99, p99_9) = (within(0.5), within(0.99), within(0.999));
         let (limit, ratio) = against(row, time);
         let median = time(row.figures.median);
-        let samples = row.figures.samples;
-        writeln!(to, "{what:36}{median:>10}{limit:>14}{ratio:>7}{p50:>10}{p99:>10}{p99_9:>10}{samples:>9}")?;
+        let counts = format!("{:>9}{:>8}", row.figures.samples, row.figures.discarded);
+        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{p50:>9}{p99:>9}{p99_9:>9}{counts}")?;
         doubt(to, row)?;
     }
     Ok(())
@@ -94,14 +94,15 @@ fn speeds(to: &mut dyn Write, rows: &[&Row]) -> io::Result<()> {
     let what = "one way, copied in and out";
     writeln!(
         to,
-        "\n{what:36}{:>10}{:>14}{:>7}{:>10}{:>10}{:>19}",
-        "GB/s", "memcpy", "ratio", "min", "max", "samples"
+        "\n{what:32}{:>10}{:>13}{:>7}{:>9}{:>9}{:>18}{:>8}",
+        "GB/s", "memcpy", "ratio", "min", "max", "samples", "thrown"
     )?;
     for row in rows {
         let what = format!("{:>9}  {}", size(row.bytes), row.wait.unwrap_or(""));
         let (limit, ratio) = against(row, digits);
         let [median, min, max] = [row.figures.median, row.figures.min, row.figures.max].map(digits);
-        writeln!(to, "{what:36}{median:>10}{limit:>14}{ratio:>7}{min:>10}{max:>10}{:>19}", row.figures.samples)?;
+        let counts = format!("{:>18}{:>8}", row.figures.samples, row.figures.discarded);
+        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{min:>9}{max:>9}{counts}")?;
         doubt(to, row)?;
     }
     Ok(())
@@ -132,14 +133,14 @@ fn spread(to: &mut dyn Write, rows: &[&Row]) -> io::Result<()> {
     // Four steps a doubling, a mark every third doubling.
     let marks: String =
         (0..4).map(|mark| format!("{:<12}", format!("|{}", time(FROM_NANOS * 8f64.powi(mark))))).collect();
-    writeln!(to, "\n{:36}{}", "how single calls spread", marks.trim_end())?;
+    writeln!(to, "\n{:32}{}", "how single calls spread", marks.trim_end())?;
     for (row, singles) in rows {
         let what = format!("{:>9}  {}", size(row.bytes), row.wait.unwrap_or(""));
         let shares = singles.shares(FROM_NANOS, TO_NANOS, STEPS);
         let bars: String = shares.iter().map(|share| bar(*share)).collect();
-        writeln!(to, "{what:36}{}", bars.trim_end())?;
+        writeln!(to, "{what:32}{}", bars.trim_end())?;
     }
-    writeln!(to, "{:36}each step a fifth longer; · below 0.1 %, ▁ 1 %, ▃ 6 %, ▅ 25 %, █ half of all", "")
+    writeln!(to, "{:32}each step a fifth longer; · below 0.1 %, ▁ 1 %, ▃ 6 %, ▅ 25 %, █ half of all", "")
 }
 
 /// By the logarithm: what is rare is what one looks for here.
