@@ -56,7 +56,8 @@ impl Panel {
 pub fn draw(report: &Report) -> String {
     let mut svg = Svg::new();
     let mut classes = vec![Class::Near, Class::Far];
-    classes.retain(|class| !of(report, Scenario::RoundTrip, *class).is_empty());
+    let shown = [Scenario::RoundTrip, Scenario::OneWay, Scenario::Asleep];
+    classes.retain(|class| shown.iter().any(|scenario| !of(report, *scenario, *class).is_empty()));
     let title = "antiphon: calls and answers between two processes, beside this machine's limits";
     svg.text((MARGIN, 40.0), Start, "title", title);
     let machine = &report.machine;
@@ -107,6 +108,12 @@ fn times_limit(row: &Row) -> String {
     format!("{:.2} ×", row.ratio().unwrap_or(f64::NAN))
 }
 
+const TOO_FEW: &str = "too few undisturbed samples: run it again";
+
+fn too_few(svg: &mut Svg, panel: &Panel) {
+    svg.text((panel.left, panel.top + 20.0), Start, "soft", TOO_FEW);
+}
+
 /// A dot and a word for each colour, at the top right of a panel's plot.
 fn legend(svg: &mut Svg, panel: &Panel, limit: &str) {
     let y = panel.top - 14.0;
@@ -124,7 +131,7 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
     let title = "A call and its answer, both awake";
     let panel =
         Panel::new(svg, at, title, &format!("median round trip by size, Spin, {apart}; both axes logarithmic"));
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return too_few(svg, &panel) };
     let all = rows.iter().flat_map(|row| [row.figures.median, limit_of(row)]);
     let (low, high) = decades(all.chain(loans.iter().map(|row| row.figures.median)));
     let up = panel.upwards((low, high), true);
@@ -170,7 +177,10 @@ fn spread(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
     let title = "How single calls spread";
     let mut rows = of(report, Scenario::RoundTrip, class);
     rows.retain(|row| row.wait == Some("Spin") && row.bytes == 8);
-    let Some((row, singles)) = rows.first().and_then(|row| Some((row, row.singles.as_ref()?))) else { return };
+    let Some((row, singles)) = rows.first().and_then(|row| Some((row, row.singles.as_ref()?))) else {
+        let panel = Panel::new(svg, at, title, &format!("calls of 8 B, Spin, {apart}"));
+        return too_few(svg, &panel);
+    };
     let more =
         format!("{} calls of {}, Spin, {apart}; both axes logarithmic", thousands(singles.total()), size(row.bytes));
     let panel = Panel::new(svg, at, title, &more);
@@ -213,7 +223,7 @@ fn speeds(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
     let more = format!("median speed by size, {apart}");
     let panel = Panel::new(svg, at, "Many bytes one way, copied in and out", &more);
     if rows.is_empty() {
-        return;
+        return too_few(svg, &panel);
     }
     let most = rows.iter().map(|row| row.figures.median.max(limit_of(row))).fold(0.0, f64::max);
     let (high, step) = round_up(most);
@@ -250,8 +260,12 @@ fn asleep(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, with_one
     }
     let mut y = panel.top - 8.0;
     for (title, rows) in groups {
-        let Some(first) = rows.first() else { continue };
         svg.text((left, y + 10.0), Start, "", &title);
+        let Some(first) = rows.first() else {
+            svg.text((left, y + 30.0), Start, "soft", TOO_FEW);
+            y += 56.0;
+            continue;
+        };
         y += 22.0;
         let limit = limit_of(first);
         let mut bars = vec![("two semaphores".to_owned(), limit, "limit", time(limit))];

@@ -45,6 +45,12 @@ pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "\nONE PROCESSOR FOR BOTH")?;
         times(to, "call and answer", "semaphores", &rows)?;
     }
+    if report.rows.iter().any(|row| row.is_ours() && !row.is_enough()) {
+        writeln!(
+            to,
+            "\n?: fewer than {ENOUGH} samples, here or of the limit: do not rely on these, and run it again"
+        )?;
+    }
     for missing in &report.missing {
         writeln!(to, "\nNOT MEASURED: {missing}")?;
     }
@@ -80,9 +86,8 @@ fn times(to: &mut dyn Write, what: &str, limit: &str, rows: &[&Row]) -> io::Resu
         let (p50, p99, p99_9) = (within(0.5), within(0.99), within(0.999));
         let (limit, ratio) = against(row, time);
         let median = time(row.figures.median);
-        let counts = format!("{:>9}{:>8}", row.figures.samples, row.figures.discarded);
-        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{p50:>9}{p99:>9}{p99_9:>9}{counts}")?;
-        doubt(to, row)?;
+        let counts = counts(row);
+        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{p50:>9}{p99:>9}{p99_9:>9}{counts:>17}")?;
     }
     Ok(())
 }
@@ -101,9 +106,8 @@ fn speeds(to: &mut dyn Write, rows: &[&Row]) -> io::Result<()> {
         let what = format!("{:>9}  {}", size(row.bytes), row.wait.unwrap_or(""));
         let (limit, ratio) = against(row, digits);
         let [median, min, max] = [row.figures.median, row.figures.min, row.figures.max].map(digits);
-        let counts = format!("{:>18}{:>8}", row.figures.samples, row.figures.discarded);
-        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{min:>9}{max:>9}{counts}")?;
-        doubt(to, row)?;
+        let counts = counts(row);
+        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{min:>9}{max:>9}{counts:>26}")?;
     }
     Ok(())
 }
@@ -113,11 +117,10 @@ fn against(row: &Row, shown: impl Fn(f64) -> String) -> (String, String) {
     (limit, row.ratio().map_or("-".into(), |ratio| format!("{ratio:.2}")))
 }
 
-fn doubt(to: &mut dyn Write, row: &Row) -> io::Result<()> {
-    if row.is_enough() {
-        return Ok(());
-    }
-    writeln!(to, "{:11}(fewer than {ENOUGH} samples here or of the limit: do not rely on these)", "")
+/// How many samples were kept, with a mark where that says little, and how many thrown away.
+fn counts(row: &Row) -> String {
+    let mark = if row.is_enough() { ' ' } else { '?' };
+    format!("{}{mark}{:>7}", row.figures.samples, row.figures.discarded)
 }
 
 /// How single calls spread: a line for each, darker where more of them lie.
