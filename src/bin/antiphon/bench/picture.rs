@@ -151,13 +151,10 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
     for (row, (limit, ours)) in rows.iter().zip(limits.iter().zip(&ours)) {
         svg.dot(*limit, "limit");
         svg.dot(*ours, "ours");
-        // On the side away from the limit; to the left where the line climbs above the dot.
-        let is_above = ours.1 <= limit.1;
-        let (x, y) = if is_above { (ours.0 - 6.0, ours.1 - 10.0) } else { (ours.0 + 6.0, ours.1 + 18.0) };
-        let anchor = if is_above { Middle } else { Start };
-        let x = if is_above { x } else { x.min(panel.right - 40.0) };
-        svg.text((x, y), anchor, "ours", &times_limit(row));
-        panel.below(svg, ours.0, &size(row.bytes));
+        // On the side away from the limit; a little to the right below, where the line climbs.
+        let at = if ours.1 <= limit.1 { (ours.0 - 6.0, ours.1 - 10.0) } else { (ours.0 + 6.0, ours.1 + 24.0) };
+        svg.text(at, Middle, "ours", &times_limit(row));
+        svg.text((ours.0, panel.bottom + 18.0), Middle, "soft small", &size(row.bytes));
     }
     for row in loans {
         let at = point(row, row.figures.median);
@@ -220,7 +217,7 @@ fn spread(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
 fn speeds(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &str) {
     let mut rows = of(report, Scenario::OneWay, class);
     rows.sort_by_key(|row| row.bytes);
-    let more = format!("median speed by size, {apart}");
+    let more = format!("median speed by size, GB/s, {apart}");
     let panel = Panel::new(svg, at, "Many bytes one way, copied in and out", &more);
     if rows.is_empty() {
         return too_few(svg, &panel);
@@ -230,7 +227,7 @@ fn speeds(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
     let up = panel.upwards((0.0, high), false);
     let mut level = 0.0;
     while level <= high * 1.01 {
-        panel.level(svg, up.at(level), &format!("{level} GB/s"));
+        panel.level(svg, up.at(level), &format!("{level}"));
         level += step;
     }
     let slot = (panel.right - panel.left) / rows.len() as f64;

@@ -56,11 +56,11 @@ pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         to,
-        "\nmedian: of samples of some milliseconds that took turns; a sample between two probes of the bare line that \
-         differ\nby a fifth, or that lost its processor, is discarded. ratio: to the limit, this machine's own, in the \
-         same run:\nfor times the smaller the better, for speeds the greater. Below 1, or above, where copies that \
-         the limit makes one\nafter the other overlap. p50, p99, p99.9: of single calls, less what reading the clock \
-         takes."
+        "\nmedian: of samples of some milliseconds that took turns; a sample is thrown away where probes of the bare \
+         line\nbefore and after it differ by a fifth, or where it lost its processor. ratio: to the limit, this \
+         machine's own for\nthe same thing in the same run; for times the smaller the better, for speeds the \
+         greater. It passes 1 where the\ncopies of the two sides overlap, or where yielding beats sleeping. p50, \
+         p99, p99.9: of single calls, less what\nbeing timed alone adds."
     )
 }
 
