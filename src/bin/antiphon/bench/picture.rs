@@ -74,9 +74,12 @@ pub fn draw(report: &Report) -> String {
         round_trips(&mut svg, (0, y), report, *class, &apart);
         spread(&mut svg, (1, y), report, *class, &apart);
         y += PANEL.1 + 16.0;
-        speeds(&mut svg, (0, y), report, *class, &apart);
-        asleep(&mut svg, (1, y), report, *class, index == 0);
-        y += PANEL.1 + 16.0;
+        let is_more = [Scenario::OneWay, Scenario::Asleep].iter().any(|more| !of(report, *more, *class).is_empty());
+        if index == 0 || is_more {
+            speeds(&mut svg, (0, y), report, *class, &apart);
+            asleep(&mut svg, (1, y), report, *class, index == 0);
+            y += PANEL.1 + 16.0;
+        }
     }
     if classes.is_empty() {
         asleep(&mut svg, (0, y), report, Class::Near, true);
@@ -114,7 +117,7 @@ fn too_few(svg: &mut Svg, panel: &Panel) {
     svg.text((panel.left, panel.top + 20.0), Start, "soft", TOO_FEW);
 }
 
-/// A dot and a word for each colour, at the top right of a panel's plot.
+/// A dot and a word for each colour, above a panel's plot.
 fn legend(svg: &mut Svg, panel: &Panel, limit: &str) {
     let y = panel.top - 14.0;
     svg.dot((panel.left + 4.0, y - 4.0), "ours");
@@ -131,16 +134,25 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
     let title = "A call and its answer, both awake";
     let panel =
         Panel::new(svg, at, title, &format!("median round trip by size, Spin, {apart}; both axes logarithmic"));
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return too_few(svg, &panel) };
+    let sizes = || rows.iter().chain(&loans).map(|row| row.bytes as f64);
+    if rows.is_empty() {
+        return too_few(svg, &panel);
+    }
     let all = rows.iter().flat_map(|row| [row.figures.median, limit_of(row)]);
     let (low, high) = decades(all.chain(loans.iter().map(|row| row.figures.median)));
     let up = panel.upwards((low, high), true);
     let inner = Panel { left: panel.left + 18.0, right: panel.right - 24.0, ..panel };
-    let across = inner.across((first.bytes as f64, last.bytes.max(first.bytes + 1) as f64), true);
-    let mut level = low;
-    while level <= high * 1.01 {
-        panel.level(svg, up.at(level), &short_time(level));
-        level *= 10.0;
+    let (least, most) = sizes().fold((f64::INFINITY, 0.0f64), |(low, high), size| (low.min(size), high.max(size)));
+    let across = inner.across((least, most.max(least * 2.0)), true);
+    let mut decade = low;
+    while decade <= high * 1.01 {
+        // Where there is one decade only, steps between.
+        for step in if high / low < 99.0 { &[1.0, 2.0, 5.0][..] } else { &[1.0] } {
+            if decade * step <= high * 1.01 {
+                panel.level(svg, up.at(decade * step), &short_time(decade * step));
+            }
+        }
+        decade *= 10.0;
     }
     panel.floor(svg);
     let point = |row: &Row, value: f64| (across.at(row.bytes as f64), up.at(value));
@@ -154,9 +166,13 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
         // On the side away from the limit; a little to the right below, where the line climbs.
         let at = if ours.1 <= limit.1 { (ours.0 - 6.0, ours.1 - 10.0) } else { (ours.0 + 6.0, ours.1 + 24.0) };
         svg.text(at, Middle, "ours", &times_limit(row));
-        svg.text((ours.0, panel.bottom + 18.0), Middle, "soft small", &size(row.bytes));
     }
-    for row in loans {
+    let mut labelled: Vec<usize> = rows.iter().chain(&loans).map(|row| row.bytes).collect();
+    labelled.dedup();
+    for bytes in labelled {
+        svg.text((across.at(bytes as f64), panel.bottom + 18.0), Middle, "soft small", &size(bytes));
+    }
+    for row in &loans {
         let at = point(row, row.figures.median);
         svg.dot(at, "hollow");
         svg.text(
@@ -239,7 +255,7 @@ fn speeds(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
             svg.rect((x, up.at(value)), (width, panel.bottom - up.at(value)), class);
         }
         let label = times_limit(row);
-        svg.text((middle + 2.0 + width / 2.0, up.at(row.figures.median) - 6.0), Middle, "ours", &label);
+        svg.text((middle + 3.0, up.at(row.figures.median) - 6.0), Start, "ours", &label);
         panel.below(svg, middle, &size(row.bytes));
     }
     panel.floor(svg);
