@@ -300,6 +300,21 @@ fn what_cannot_be_written_or_used_is_told_before_anything_is_measured() {
 }
 
 #[test]
+fn a_processor_that_is_not_there_is_named() {
+    let _alone = alone();
+    let _watchdog = Watchdog::new("no such processor", support::PATIENCE);
+    if antiphon::limits::Places::together().cpus().is_none() {
+        println!("NOT RUN a_processor_that_is_not_there_is_named: this system pins nobody");
+        return;
+    }
+    for cpus in ["0,9999999", "700,0"] {
+        let output = run(&["bench", "--quick", "--cpus", cpus]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains("cannot be used"), "{output:?}");
+    }
+}
+
+#[test]
 fn help_names_every_option() {
     let _watchdog = Watchdog::new("help", support::PATIENCE);
     let output = run(&["bench", "--help"]);

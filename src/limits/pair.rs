@@ -112,7 +112,10 @@ impl Pair {
     pub fn place(&mut self, places: Places) -> io::Result<()> {
         self.places = places;
         if let Some([mine, theirs]) = places.cpus() {
-            processor::pin(mine)?;
+            // Tried here first, where it can be told why it is refused.
+            for cpu in [theirs, mine] {
+                processor::pin(cpu).map_err(|error| refused(cpu, &error))?;
+            }
             self.order(Order::Pin(theirs))?;
         }
         Ok(())
@@ -230,6 +233,10 @@ impl std::fmt::Debug for Pair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pair").field("partner", &self.partner()).field("places", &self.places).finish_non_exhaustive()
     }
+}
+
+fn refused(cpu: usize, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("processor {cpu} cannot be used ({error}): choose one that is there"))
 }
 
 fn no_partner() -> io::Error {

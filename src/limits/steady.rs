@@ -215,7 +215,7 @@ struct Fence {
 
 impl Fence {
     fn set(pair: &Pair, partner: Option<Duration>) -> io::Result<Self> {
-        // Before the probe, which waits too.
+        // Read before the probe: what is lost in the probe before a sample counts with the sample.
         let waited = processor::kept_waiting(None);
         let stolen = pair.places().cpus().and_then(|cpus| processor::stolen_ticks(&cpus));
         Ok(Fence { probe: pair.probe()?, stolen, waited, partner })
