@@ -281,6 +281,7 @@ fn wrong_arguments_are_told_with_the_way_out() {
         (&["bench", "what"], &["what", "Usage"]),
     ] {
         let output = run(args);
+        assert!(!text(&output.stderr).contains("internal"), "that is not for people: {output:?}");
         assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
         let said = text(&output.stderr);
         for hint in hints {
@@ -297,6 +298,9 @@ fn what_cannot_be_written_or_used_is_told_before_anything_is_measured() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(text(&output.stderr).contains("/nowhere/file: "), "{output:?}");
     }
+    let output = run(&["bench", "--json", "-", "--svg", "-"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("give one of them a file"), "{output:?}");
 }
 
 #[test]
@@ -322,5 +326,5 @@ fn help_names_every_option() {
     for word in ["--quick", "--full", "--cpus", "--json", "--svg", "limit"] {
         assert!(text(&output.stdout).contains(word), "{word}");
     }
-    assert!(!text(&run(&["--help"]).stdout).contains("bench-answer"), "that is not for people");
+    assert!(!text(&run(&["--help"]).stdout).contains("internal"), "that is not for people");
 }

@@ -30,26 +30,26 @@ use std::time::{Duration, Instant};
 
 pub const NAME: &str = "bench";
 /// What the other process is started as.
-pub const ANSWER: &str = "bench-answer";
+pub const ANSWER: &str = "internal-answer";
 
 pub fn command() -> Command {
     Command::new(NAME)
         .about("Measures calls and answers between two processes, beside what this machine can do")
         .after_help(
-            "Every figure is a median of short samples that took turns, and stands beside this machine's limit for the \
-             same thing in the same run: the ratio is what counts. Near and far are how quickly the two processors hand \
-             a line of memory to each other; a virtual machine changes that as it runs.",
+            "Every figure is a median of short samples that took turns, and stands beside this machine's limit\n\
+             for the same thing in the same run: the ratio is what counts. Near and far are how quickly the two\n\
+             processors hand a line of memory to each other; a virtual machine changes that as it runs.",
         )
         .args([
             flag("quick", "Some seconds instead of half a minute; rougher figures").conflicts_with("full"),
-            flag("full", "Some minutes, more samples, and 1 GiB one way (3 GiB of memory)"),
+            flag("full", "Some minutes, more samples, and 1 GiB one way (4 GiB of memory)"),
             Arg::new("cpus")
                 .long("cpus")
                 .value_name("A,B")
                 .help("The two processors to use [default: the first two cores that this process may use]")
                 .value_parser(two_cpus),
             file("json", "Writes all rows to FILE; '-' is standard output, in place of the table"),
-            file("svg", "Draws the figures to FILE"),
+            file("svg", "Draws the figures to FILE; '-' as above"),
         ])
 }
 
@@ -81,7 +81,7 @@ pub fn answer(matches: &ArgMatches) -> io::Result<()> {
 /// What was measured, and on what.
 pub struct Report {
     pub machine: Machine,
-    pub places: Option<Places>,
+    pub places: Places,
     pub rows: Vec<Row>,
     /// What was not measured, and why.
     pub missing: Vec<String>,
@@ -89,6 +89,11 @@ pub struct Report {
 }
 
 pub fn run(matches: &ArgMatches) -> io::Result<()> {
+    let is_output = |option| matches.get_one::<PathBuf>(option).is_some_and(|path| path == Path::new("-"));
+    if is_output("json") && is_output("svg") {
+        let why = "rows and picture cannot both go to standard output: give one of them a file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     // Now, and not when everything is measured: they may be refused.
     let json = matches.get_one::<PathBuf>("json").map(|path| Target::new(path)).transpose()?;
     let svg = matches.get_one::<PathBuf>("svg").map(|path| Target::new(path)).transpose()?;
@@ -145,7 +150,7 @@ fn measure(effort: Effort, cpus: Option<[usize; 2]>, is_interrupted: &AtomicBool
         missing.push("two on one processor: this system keeps nobody on one".to_owned());
     }
     progress.end();
-    Ok(Report { machine, places: apart, rows, missing, seconds: began.elapsed().as_secs_f64() })
+    Ok(Report { machine, places: apart.unwrap_or(together), rows, missing, seconds: began.elapsed().as_secs_f64() })
 }
 
 type Group = fn(&mut Bench<'_>) -> io::Result<Vec<Row>>;

@@ -16,7 +16,7 @@ pub fn text(report: &Report) -> String {
             "processor": report.machine.processor,
             "processors": report.machine.processors,
             "system": report.machine.system,
-            "pinned_to": report.places.and_then(|places| places.cpus()),
+            "pinned_to": report.places.cpus(),
         },
         "seconds": report.seconds,
         "not_measured": report.missing,

@@ -1,5 +1,6 @@
 //! What was measured on: for people, and to tell two reports apart.
 
+use antiphon::limits::Places;
 use std::process::Command;
 
 pub struct Machine {
@@ -16,6 +17,15 @@ impl Machine {
                 .unwrap_or_else(|| format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
             processors: std::thread::available_parallelism().map_or(1, |n| n.get()),
         }
+    }
+}
+
+/// Where the two processes ran.
+pub fn where_at(places: Places) -> String {
+    match places.cpus() {
+        Some([one, other]) if one == other => format!("both on processor {one}"),
+        Some([one, other]) => format!("on processors {one} and {other}"),
+        None => "wherever the system let them run".to_owned(),
     }
 }
 

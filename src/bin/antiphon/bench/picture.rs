@@ -61,10 +61,7 @@ pub fn draw(report: &Report) -> String {
     let title = "antiphon: calls and answers between two processes, beside this machine's limits";
     svg.text((MARGIN, 40.0), Start, "title", title);
     let machine = &report.machine;
-    let where_at = match report.places.and_then(|places| places.cpus()) {
-        Some([one, other]) => format!("processors {one} and {other}"),
-        None => "not pinned".to_owned(),
-    };
+    let where_at = super::machine::where_at(report.places);
     let version = env!("CARGO_PKG_VERSION");
     let line = format!("antiphon {version} · {} · {} · {where_at}", machine.processor, machine.system);
     svg.text((MARGIN, 62.0), Start, "soft", &line);

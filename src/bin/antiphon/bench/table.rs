@@ -14,12 +14,7 @@ const TO_NANOS: f64 = 128_000.0;
 pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     let machine = &report.machine;
     writeln!(to, "antiphon {}, {}, {}", env!("CARGO_PKG_VERSION"), machine.processor, machine.system)?;
-    match report.places.and_then(|places| places.cpus()) {
-        Some([one, other]) => {
-            writeln!(to, "two processes, on processors {one} and {other}; {:.0} s", report.seconds)?
-        }
-        None => writeln!(to, "two processes, wherever the system let them run; {:.0} s", report.seconds)?,
-    }
+    writeln!(to, "two processes, {}; {:.0} s", super::machine::where_at(report.places), report.seconds)?;
     for class in [Class::Near, Class::Far] {
         let rows: Vec<&Row> = report.rows.iter().filter(|row| row.is_ours() && row.figures.class == class).collect();
         if rows.is_empty() {
