@@ -1,0 +1,258 @@
+//! iceoryx2, both ways: publish-subscribe, one service each way, and request-response. Bytes are copied into a loan
+//! and out of what arrives, so that both ends have them in memory of their own; where the scenario says untouched,
+//! they are not.
+
+use super::{Contestant, End, Room, Standing, shared_name};
+use crate::Failure;
+use crate::scenario::{Play, Scenario};
+use crate::wires::Side;
+use iceoryx2::port::{client::Client, publisher::Publisher, server::Server, subscriber::Subscriber};
+use iceoryx2::prelude::*;
+use std::path::Path;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Iceoryx2 {
+    name: &'static str,
+    is_request_response: bool,
+}
+
+pub const ALL: [Iceoryx2; 2] = [
+    Iceoryx2 { name: "iceoryx2, publish-subscribe", is_request_response: false },
+    Iceoryx2 { name: "iceoryx2, request-response", is_request_response: true },
+];
+
+/// Longer messages come in pieces of so many bytes, several on their way: a loan as long as the message would have to
+/// be filled before the other end could begin to empty it.
+const PIECE: usize = 4 << 20;
+const ON_THEIR_WAY: usize = 4;
+
+impl Contestant for Iceoryx2 {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::Peer
+    }
+
+    fn plays(&self, scenario: &Scenario) -> bool {
+        match scenario.play {
+            Play::RoundTrip | Play::Loan => true,
+            Play::OneWay => !self.is_request_response,
+            // Its ends watch; sleeping is another of its patterns.
+            Play::Asleep | Play::Fresh => false,
+        }
+    }
+
+    fn end(&self, side: Side, folder: &Path) -> Result<Box<dyn End>, Failure> {
+        set_log_level(LogLevel::Error);
+        let name = shared_name(folder);
+        Ok(match (self.is_request_response, side) {
+            (false, _) => Box::new(Services::new(side, &name)?),
+            (true, Side::First) => Box::new(Asking::new(&name)?),
+            (true, Side::Second) => Box::new(Answering::new(&name)?),
+        })
+    }
+}
+
+fn node() -> Result<Node<ipc::Service>, Failure> {
+    let builder = NodeBuilder::new().signal_handling_mode(SignalHandlingMode::Disabled);
+    Ok(builder.create::<ipc::Service>()?)
+}
+
+/// Two services of publish-subscribe, one each way.
+struct Services {
+    side: Side,
+    publisher: Publisher<ipc::Service, [u8], ()>,
+    subscriber: Subscriber<ipc::Service, [u8], ()>,
+    _node: Node<ipc::Service>,
+}
+
+impl Services {
+    fn new(side: Side, name: &str) -> Result<Self, Failure> {
+        let node = node()?;
+        let service = |way: &str| {
+            let service = node.service_builder(&format!("{name}/{way}").as_str().try_into()?);
+            let service = service
+                .publish_subscribe::<[u8]>()
+                .enable_safe_overflow(false)
+                .subscriber_max_buffer_size(ON_THEIR_WAY)
+                .max_publishers(1)
+                .max_subscribers(1);
+            Ok::<_, Failure>(service.open_or_create()?)
+        };
+        let (there, back) = (service("there")?, service("back")?);
+        let (outgoing, incoming) = if side == Side::First { (there, back) } else { (back, there) };
+        let publisher = outgoing
+            .publisher_builder()
+            .initial_max_slice_len(PIECE)
+            .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+            .create()?;
+        let subscriber = incoming.subscriber_builder().create()?;
+        Ok(Services { side, publisher, subscriber, _node: node })
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), Failure> {
+        for piece in bytes.chunks(PIECE) {
+            self.publisher.loan_slice_uninit(piece.len())?.write_from_slice(piece).send()?;
+        }
+        Ok(())
+    }
+
+    fn receive(&self, bytes: &mut [u8]) -> Result<(), Failure> {
+        for piece in bytes.chunks_mut(PIECE) {
+            piece.copy_from_slice(self.next()?.payload());
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Result<iceoryx2::sample::Sample<ipc::Service, [u8], ()>, Failure> {
+        loop {
+            if let Some(sample) = self.subscriber.receive()? {
+                return Ok(sample);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn lend(&self, bytes: usize) -> Result<(), Failure> {
+        let sample = self.publisher.loan_slice_uninit(bytes)?;
+        // SAFETY: bytes of the service's own memory, which is zeros or what an earlier sample wrote there: every value
+        // is one of `u8`, and nobody looks.
+        unsafe { sample.assume_init() }.send()?;
+        Ok(())
+    }
+}
+
+impl End for Services {
+    fn version(&self) -> String {
+        "0.10".into()
+    }
+
+    fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
+        let first = self.side == Side::First;
+        for _ in 0..count {
+            match (play, first) {
+                (Play::RoundTrip, true) => {
+                    self.send(&room.outgoing)?;
+                    self.receive(&mut room.incoming)?;
+                }
+                (Play::RoundTrip, false) => {
+                    self.receive(&mut room.incoming)?;
+                    self.send(&room.incoming)?;
+                }
+                (Play::OneWay, true) => self.send(&room.outgoing)?,
+                (Play::OneWay, false) => self.receive(&mut room.incoming)?,
+                (Play::Loan, true) => {
+                    self.lend(room.outgoing.len())?;
+                    self.next()?;
+                }
+                (Play::Loan, false) => {
+                    assert_eq!(self.next()?.payload().len(), room.incoming.len());
+                    self.lend(1)?;
+                }
+                (Play::Asleep | Play::Fresh, _) => return Err("its ends do not do that".into()),
+            }
+        }
+        match (play, first) {
+            (Play::OneWay, true) if count > 0 => self.receive(&mut [0]),
+            (Play::OneWay, false) if count > 0 => self.send(&[0]),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The side that asks.
+struct Asking {
+    client: Client<ipc::Service, [u8], (), [u8], ()>,
+    _node: Node<ipc::Service>,
+}
+
+/// The side that answers.
+struct Answering {
+    server: Server<ipc::Service, [u8], (), [u8], ()>,
+    _node: Node<ipc::Service>,
+}
+
+macro_rules! request_response {
+    ($node:expr, $name:expr) => {
+        $node
+            .service_builder(&format!("{}/calls", $name).as_str().try_into()?)
+            .request_response::<[u8], [u8]>()
+            .max_clients(1)
+            .max_servers(1)
+            .open_or_create()?
+    };
+}
+
+impl Asking {
+    fn new(name: &str) -> Result<Self, Failure> {
+        let node = node()?;
+        let service = request_response!(node, name);
+        let client = service.client_builder().initial_max_slice_len(PIECE).create()?;
+        Ok(Asking { client, _node: node })
+    }
+}
+
+impl Answering {
+    fn new(name: &str) -> Result<Self, Failure> {
+        let node = node()?;
+        let service = request_response!(node, name);
+        let server = service.server_builder().initial_max_slice_len(PIECE).create()?;
+        Ok(Answering { server, _node: node })
+    }
+}
+
+impl End for Asking {
+    fn version(&self) -> String {
+        "0.10".into()
+    }
+
+    fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
+        for _ in 0..count {
+            let request = self.client.loan_slice_uninit(room.outgoing.len())?;
+            let request = match play {
+                Play::RoundTrip => request.write_from_slice(&room.outgoing),
+                // SAFETY: as in `Services::lend`.
+                Play::Loan => unsafe { request.assume_init() },
+                _ => return Err("its ends do not do that".into()),
+            };
+            let pending = request.send()?;
+            let response = loop {
+                if let Some(response) = pending.receive()? {
+                    break response;
+                }
+                std::hint::spin_loop();
+            };
+            if play == Play::RoundTrip {
+                room.incoming.copy_from_slice(response.payload());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl End for Answering {
+    fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
+        for _ in 0..count {
+            let request = loop {
+                if let Some(request) = self.server.receive()? {
+                    break request;
+                }
+                std::hint::spin_loop();
+            };
+            match play {
+                Play::RoundTrip => {
+                    room.incoming.copy_from_slice(request.payload());
+                    request.loan_slice_uninit(room.incoming.len())?.write_from_slice(&room.incoming).send()?;
+                }
+                Play::Loan => {
+                    assert_eq!(request.payload().len(), room.incoming.len());
+                    request.loan_slice_uninit(1)?.write_from_slice(&[0]).send()?;
+                }
+                _ => return Err("its ends do not do that".into()),
+            }
+        }
+        Ok(())
+    }
+}

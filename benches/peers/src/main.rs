@@ -1,0 +1,104 @@
+//! antiphon beside the limits of the machine and other ways between two processes, in one interleaved run.
+//!
+//! ```text
+//! cargo run --release -- check          whether each contestant can play what it says it can; no figures
+//! ```
+//!
+//! `scenario.rs` is what is measured, `contestants/` who takes part, `bars.rs` what must come out.
+
+mod contestants;
+mod order;
+mod pair;
+mod scenario;
+mod serve;
+mod wires;
+
+use contestants::Contestant;
+use order::Order;
+use pair::Pair;
+use scenario::{Cores, SCENARIOS, Scenario, size_name};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use wires::Side;
+
+/// What went wrong, for whoever reads it.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const USAGE: &str = "usage: antiphon-peers check";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", name, "first", folder] => serve::serve(name, Side::First, Path::new(folder)),
+        ["serve", name, "second", folder] => serve::serve(name, Side::Second, Path::new(folder)),
+        ["check"] => check(),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Has every contestant play everything that it plays, once.
+fn check() -> Result<(), Failure> {
+    let folder = Folder::make()?;
+    let mut failed = 0;
+    for (number, contestant) in contestants::all().iter().enumerate() {
+        let name = contestant.name();
+        if let Some(reason) = contestant.missing() {
+            println!("MISSING {name}: {reason}");
+            continue;
+        }
+        match check_one(contestant.as_ref(), &folder.0.join(format!("peers-{}-{number}", std::process::id()))) {
+            Ok(played) => println!("ok {name}: {played}"),
+            Err(failure) => {
+                failed += 1;
+                println!("FAILED {name}: {failure}");
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("{failed} contestants cannot play what they say").into()),
+    }
+}
+
+fn check_one(contestant: &dyn Contestant, folder: &Path) -> Result<String, Failure> {
+    let mut pair = Pair::start(contestant, folder)?;
+    let mut played = Vec::new();
+    for scenario in SCENARIOS.iter().filter(|scenario| contestant.plays(scenario)) {
+        let Scenario { play, bytes, warm, least, .. } = *scenario;
+        let order = Order { play, bytes, warm, count: least, processor: 0 };
+        let processors = if scenario.cores == Cores::One { [0, 0] } else { [0, 1] };
+        let place = format!("{} {}", scenario.name, size_name(bytes));
+        let took = pair.run(order, processors).map_err(|failure| format!("{place}: {failure}"))?;
+        if took.is_zero() {
+            return Err(format!("{place}: it took no time").into());
+        }
+        played.push(place);
+    }
+    Ok(format!("{} ({})", played.join(", "), pair.version))
+}
+
+/// Where the wires of all pairs lie.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("antiphon-peers-{}", std::process::id()));
+        std::fs::create_dir(&path).map_err(|error| format!("making {}: {error}", path.display()))?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{}: {error}", self.0.display());
+        }
+    }
+}
