@@ -21,6 +21,8 @@
 //! Everything above asks only for these: `Anchor::find` and `find_or_make`, `leads_here` (the name still means this
 //! very file), `probe` (a second, independent description of the same file), `id`, `undo` and `remove`.
 //!
+//! For measuring, `processor.rs` has what each system tells of its processors: all of it may be nothing.
+//!
 //! A third system has to provide the same list, and shared memory with `shm_open`, named semaphores and descriptor
 //! locks as above.
 
@@ -29,9 +31,13 @@ pub(crate) mod copy;
 pub(crate) mod deadline;
 pub(crate) mod door;
 pub(crate) mod layout;
+#[cfg(feature = "limits")]
+pub(crate) mod lines;
 pub(crate) mod lock;
 pub(crate) mod peer;
 pub(crate) mod process;
+#[cfg(feature = "limits")]
+pub(crate) mod processor;
 pub(crate) mod region;
 pub(crate) mod seat;
 pub(crate) mod semaphore;

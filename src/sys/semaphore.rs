@@ -97,6 +97,13 @@ impl Semaphore {
         platform::wait_at_most(self, limit)
     }
 
+    /// Sleeps until there is a token, however long that takes: for measuring.
+    #[cfg(feature = "limits")]
+    pub(crate) fn take(&self) {
+        // SAFETY: open until dropped. It fails by a signal only, and is then called again.
+        while unsafe { libc::sem_wait(self.0.as_ptr()) } != 0 {}
+    }
+
     /// For the platform's waits; valid while `self` is.
     pub(super) fn as_ptr(&self) -> *mut libc::sem_t {
         self.0.as_ptr()
