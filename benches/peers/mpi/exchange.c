@@ -72,7 +72,7 @@ static void exchange(const char *play, long count, size_t bytes)
             there(bytes);
         if (count > 0)
             back(1);
-    } else if (strcmp(play, "round-trip") == 0 || strcmp(play, "asleep") == 0) {
+    } else if (strcmp(play, "round-trip") == 0 || strcmp(play, "one-core") == 0) {
         for (long n = 0; n < count; n++) {
             there(bytes);
             back(bytes);

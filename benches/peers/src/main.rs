@@ -1,14 +1,19 @@
 //! antiphon beside the limits of the machine and other ways between two processes, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -- check          whether each contestant can play what it says it can; no figures
+//! cargo run --release -- run FILE [--rounds N] [GROUP...]    all rows of FILE, which is a league.json
+//! cargo run --release -- check                               whether each contestant can play what it says it can
 //! ```
 //!
 //! `scenario.rs` is what is measured, `contestants/` who takes part, `bars.rs` what must come out.
 
+mod bars;
 mod contestants;
+mod league;
+mod limits;
 mod order;
 mod pair;
+mod run;
 mod scenario;
 mod serve;
 mod wires;
@@ -16,7 +21,7 @@ mod wires;
 use contestants::Contestant;
 use order::Order;
 use pair::Pair;
-use scenario::{Cores, SCENARIOS, Scenario, size_name};
+use scenario::{Cores, Scenario, size_name};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wires::Side;
@@ -24,14 +29,16 @@ use wires::Side;
 /// What went wrong, for whoever reads it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const USAGE: &str = "usage: antiphon-peers check";
+const USAGE: &str = "usage: antiphon-peers run FILE [--rounds N] [GROUP...] | check";
 
 fn main() -> ExitCode {
+    antiphon::limits::answer_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", name, "first", folder] => serve::serve(name, Side::First, Path::new(folder)),
         ["serve", name, "second", folder] => serve::serve(name, Side::Second, Path::new(folder)),
         ["check"] => check(),
+        ["run", file, ref rest @ ..] => wanted(rest).and_then(|wanted| run::run(&wanted)?.write(Path::new(file))),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -41,6 +48,17 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// `--rounds N`, and names of groups.
+fn wanted(mut words: &[&str]) -> Result<run::Wanted, Failure> {
+    let mut wanted = run::Wanted::default();
+    if let ["--rounds", rounds, rest @ ..] = words {
+        wanted.rounds = Some(rounds.parse()?);
+        words = rest;
+    }
+    wanted.groups = words.iter().map(|word| (*word).to_owned()).collect();
+    Ok(wanted)
 }
 
 /// Has every contestant play everything that it plays, once.
@@ -53,7 +71,7 @@ fn check() -> Result<(), Failure> {
             println!("MISSING {name}: {reason}");
             continue;
         }
-        match check_one(contestant.as_ref(), &folder.0.join(format!("peers-{}-{number}", std::process::id()))) {
+        match check_one(contestant.as_ref(), &folder.of_pair(number)) {
             Ok(played) => println!("ok {name}: {played}"),
             Err(failure) => {
                 failed += 1;
@@ -70,10 +88,10 @@ fn check() -> Result<(), Failure> {
 fn check_one(contestant: &dyn Contestant, folder: &Path) -> Result<String, Failure> {
     let mut pair = Pair::start(contestant, folder)?;
     let mut played = Vec::new();
-    for scenario in SCENARIOS.iter().filter(|scenario| contestant.plays(scenario)) {
+    for (group, scenario) in scenario::all().filter(|(_, scenario)| contestant.plays(scenario)) {
         let Scenario { play, bytes, warm, least, .. } = *scenario;
         let order = Order { play, bytes, warm, count: least, processor: 0 };
-        let processors = if scenario.cores == Cores::One { [0, 0] } else { [0, 1] };
+        let processors = if group.cores == Cores::One { [0, 0] } else { [0, 1] };
         let place = format!("{} {}", scenario.name, size_name(bytes));
         let took = pair.run(order, processors).map_err(|failure| format!("{place}: {failure}"))?;
         if took.is_zero() {
@@ -92,6 +110,11 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("antiphon-peers-{}", std::process::id()));
         std::fs::create_dir(&path).map_err(|error| format!("making {}: {error}", path.display()))?;
         Ok(Folder(path))
+    }
+
+    /// One name for everything that a pair shares.
+    fn of_pair(&self, number: usize) -> PathBuf {
+        self.0.join(format!("peers-{}-{number}", std::process::id()))
     }
 }
 

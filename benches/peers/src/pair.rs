@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long ends may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub struct Pair {
-    name: &'static str,
+pub struct Pair<'c> {
+    contestant: &'c dyn Contestant,
     children: Vec<Child>,
     /// By side; gone when the ends are to end.
     wires: Vec<Wire>,
@@ -25,13 +25,13 @@ pub struct Pair {
     folder: PathBuf,
 }
 
-impl Pair {
+impl<'c> Pair<'c> {
     /// Starts both ends. `folder` is made for them, and removed with the pair.
-    pub fn start(contestant: &dyn Contestant, folder: &Path) -> Result<Self, Failure> {
+    pub fn start(contestant: &'c dyn Contestant, folder: &Path) -> Result<Self, Failure> {
         std::fs::create_dir(folder)?;
         let wires = vec![Wire::make(folder, Side::First)?, Wire::make(folder, Side::Second)?];
         let mut pair = Pair {
-            name: contestant.name(),
+            contestant,
             children: Vec::new(),
             wires,
             pids: [0; 2],
@@ -46,7 +46,9 @@ impl Pair {
         for side in Side::BOTH {
             if !is_one_program {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["serve", pair.name, if side == Side::First { "first" } else { "second" }]).arg(folder);
+                command
+                    .args(["serve", contestant.name(), if side == Side::First { "first" } else { "second" }])
+                    .arg(folder);
                 pair.spawn(command)?;
             }
             match pair.hear(side)? {
@@ -92,7 +94,7 @@ impl Pair {
     }
 }
 
-impl Drop for Pair {
+impl Drop for Pair<'_> {
     fn drop(&mut self) {
         // Without orders they end by themselves, and tidy up. One that is stuck with the other end gone does not.
         self.wires.clear();
@@ -104,13 +106,16 @@ impl Drop for Pair {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        if let Err(failure) = self.contestant.clear_up(&self.folder) {
+            eprintln!("{}: {failure}", self.contestant.name());
+        }
         if let Err(error) = std::fs::remove_dir_all(&self.folder) {
             eprintln!("{}: {error}", self.folder.display());
         }
     }
 }
 
-impl Pair {
+impl Pair<'_> {
     fn kill(&mut self) {
         for child in &mut self.children {
             // A program that started the ends is asked first: it takes them with it.

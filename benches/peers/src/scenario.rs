@@ -1,6 +1,6 @@
 //! What is measured: one table, in which each row is one scenario of one size.
 //!
-//! To add a scenario, add its rows here, and teach the contestants that can play it; if it is a new [`Play`], name it
+//! To add a scenario, add its rows to a [`Group`], and teach the contestants that can play it; if it is a new [`Play`], name it
 //! in `order.rs` too.
 
 use std::time::Duration;
@@ -12,6 +12,8 @@ pub enum Play {
     RoundTrip,
     /// The same, and each sleeps until the other wakes it.
     Asleep,
+    /// The same, both on one processor, and each waits as it likes.
+    OneCore,
     /// Messages there out of a private buffer and into a private buffer; a short one back when all of the last arrived.
     OneWay,
     /// Space for a message is lent, given over untouched, looked at untouched, and acknowledged.
@@ -21,12 +23,13 @@ pub enum Play {
 }
 
 impl Play {
-    pub const ALL: [Play; 5] = [Play::RoundTrip, Play::Asleep, Play::OneWay, Play::Loan, Play::Fresh];
+    pub const ALL: [Play; 6] = [Play::RoundTrip, Play::Asleep, Play::OneCore, Play::OneWay, Play::Loan, Play::Fresh];
 
     pub fn word(self) -> &'static str {
         match self {
             Play::RoundTrip => "round-trip",
             Play::Asleep => "asleep",
+            Play::OneCore => "one-core",
             Play::OneWay => "one-way",
             Play::Loan => "loan",
             Play::Fresh => "fresh",
@@ -76,16 +79,12 @@ pub struct Scenario {
     pub name: &'static str,
     pub play: Play,
     pub bytes: usize,
-    pub cores: Cores,
     pub unit: Unit,
-    /// How long a sample should last, and how many items it has at the least and at the most.
-    pub length: Duration,
+    /// How many items a sample has at the least and at the most, whatever they take.
     pub least: u64,
     pub most: u64,
     /// Items before the clock runs.
     pub warm: u64,
-    /// Takes part in every n-th round.
-    pub every: u32,
     /// Fewer samples of one class say nothing.
     pub enough: usize,
 }
@@ -96,13 +95,10 @@ const ROUND_TRIP: Scenario = Scenario {
     name: "round trip",
     play: Play::RoundTrip,
     bytes: 8,
-    cores: Cores::Two,
     unit: Unit::Nanoseconds,
-    length: Duration::from_millis(2),
     least: 20,
     most: 100_000,
     warm: 20,
-    every: 1,
     enough: 10,
 };
 
@@ -111,37 +107,85 @@ const ONE_WAY: Scenario = Scenario {
     play: Play::OneWay,
     bytes: 4 * MIB,
     unit: Unit::GigabytesPerSecond,
-    length: Duration::from_millis(3),
     least: 4,
     most: 100,
     warm: 1,
     ..ROUND_TRIP
 };
 
-/// In the order in which each round goes through them.
-pub const SCENARIOS: [Scenario; 11] = [
-    ROUND_TRIP,
-    Scenario { bytes: 64, ..ROUND_TRIP },
-    Scenario { bytes: 1024, ..ROUND_TRIP },
-    Scenario { bytes: 65536, ..ROUND_TRIP },
-    Scenario { name: "loan", play: Play::Loan, bytes: 4 * MIB, ..ROUND_TRIP },
-    Scenario { name: "asleep", play: Play::Asleep, warm: 5, ..ROUND_TRIP },
-    // Ends that watch blindly take 8 ms a round trip here: two of them are a sample.
-    Scenario { name: "one core", play: Play::Asleep, cores: Cores::One, least: 2, warm: 2, ..ROUND_TRIP },
-    Scenario {
-        name: "fresh",
-        play: Play::Fresh,
-        bytes: 4 * MIB,
-        unit: Unit::Microseconds,
-        least: 1,
-        most: 1,
-        warm: 0,
-        ..ROUND_TRIP
+/// Scenarios whose contestants take turns in one run.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    pub name: &'static str,
+    pub cores: Cores,
+    pub rounds: usize,
+    /// How long a sample should last.
+    pub spell: Duration,
+    pub scenarios: &'static [Scenario],
+}
+
+pub const GROUPS: [Group; 6] = [
+    Group {
+        name: "awake",
+        cores: Cores::Two,
+        rounds: 60,
+        spell: Duration::from_millis(2),
+        scenarios: &[
+            ROUND_TRIP,
+            Scenario { bytes: 64, ..ROUND_TRIP },
+            Scenario { bytes: 1024, ..ROUND_TRIP },
+            Scenario { bytes: 65536, ..ROUND_TRIP },
+            Scenario { name: "loan", play: Play::Loan, bytes: 4 * MIB, ..ROUND_TRIP },
+        ],
     },
-    ONE_WAY,
-    Scenario { bytes: 64 * MIB, least: 1, every: 3, ..ONE_WAY },
-    Scenario { bytes: 1024 * MIB, least: 1, warm: 0, every: 10, enough: 4, ..ONE_WAY },
+    Group {
+        name: "asleep",
+        cores: Cores::Two,
+        rounds: 60,
+        spell: Duration::from_millis(2),
+        scenarios: &[
+            Scenario { name: "asleep", play: Play::Asleep, warm: 5, ..ROUND_TRIP },
+            Scenario {
+                name: "fresh",
+                play: Play::Fresh,
+                bytes: 4 * MIB,
+                unit: Unit::Microseconds,
+                least: 1,
+                most: 1,
+                warm: 0,
+                ..ROUND_TRIP
+            },
+        ],
+    },
+    Group {
+        name: "one core",
+        cores: Cores::One,
+        rounds: 40,
+        spell: Duration::from_millis(2),
+        // Ends that watch blindly take 8 ms a round trip here: two of them are a sample.
+        scenarios: &[Scenario { name: "one core", play: Play::OneCore, least: 2, warm: 2, ..ROUND_TRIP }],
+    },
+    Group { name: "4 MiB", cores: Cores::Two, rounds: 60, spell: Duration::from_millis(2), scenarios: &[ONE_WAY] },
+    Group {
+        name: "64 MiB",
+        cores: Cores::Two,
+        rounds: 30,
+        spell: Duration::from_millis(4),
+        scenarios: &[Scenario { bytes: 64 * MIB, least: 1, ..ONE_WAY }],
+    },
+    Group {
+        name: "1 GiB",
+        cores: Cores::Two,
+        rounds: 10,
+        spell: Duration::from_millis(60),
+        scenarios: &[Scenario { bytes: 1024 * MIB, least: 1, warm: 0, enough: 4, ..ONE_WAY }],
+    },
 ];
+
+/// All scenarios, with the group that each is of.
+pub fn all() -> impl Iterator<Item = (&'static Group, &'static Scenario)> {
+    GROUPS.iter().flat_map(|group| group.scenarios.iter().map(move |scenario| (group, scenario)))
+}
 
 /// `64 MiB` for 67108864.
 pub fn size_name(bytes: usize) -> String {
@@ -159,10 +203,11 @@ mod tests {
 
     #[test]
     fn no_two_rows_are_the_same_scenario_of_the_same_size() {
-        for (n, one) in SCENARIOS.iter().enumerate() {
-            for other in &SCENARIOS[..n] {
-                assert!((one.name, one.bytes) != (other.name, other.bytes), "{} {}", one.name, one.bytes);
-            }
+        let mut seen = Vec::new();
+        for (_, scenario) in all() {
+            let row = (scenario.name, scenario.bytes);
+            assert!(!seen.contains(&row), "{row:?}");
+            seen.push(row);
         }
     }
 
@@ -174,10 +219,7 @@ mod tests {
 
     #[test]
     fn sizes_are_named_in_the_largest_unit_that_is_whole() {
-        let names = SCENARIOS.map(|scenario| size_name(scenario.bytes));
-        assert_eq!(names[0], "8 B");
-        assert_eq!(names[2], "1 KiB");
-        assert_eq!(names[3], "64 KiB");
-        assert_eq!(names[10], "1 GiB");
+        let names = [8, 1024, 65536, 4 * MIB, 1024 * MIB].map(size_name);
+        assert_eq!(names, ["8 B", "1 KiB", "64 KiB", "4 MiB", "1 GiB"]);
     }
 }

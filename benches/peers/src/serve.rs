@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::contestants::{self, Contestant, Room};
 use crate::order::Answer;
 use crate::wires::{OwnWire, Side};
+use antiphon::limits::Places;
 use std::path::Path;
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ fn obey(wire: &mut OwnWire, contestant: &dyn Contestant, side: Side, folder: &Pa
     wire.answer(&Answer::Ready { pid: std::process::id(), version: end.version() })?;
     let mut room = Room::default();
     while let Some(order) = wire.hear()? {
-        stay_on(order.processor)?;
+        Places::on([order.processor; 2]).pin_caller()?;
         room.make(side, order.play, order.bytes);
         end.get_ready(order.play, order.bytes)?;
         end.exchange(order.play, order.warm, &mut room)?;
@@ -35,26 +36,5 @@ fn obey(wire: &mut OwnWire, contestant: &dyn Contestant, side: Side, folder: &Pa
         room.give_up_what_is_large();
         wire.answer(&Answer::Took(took.as_nanos() as u64))?;
     }
-    Ok(())
-}
-
-/// Keeps this process on one processor, where the system can.
-fn stay_on(processor: usize) -> Result<(), Failure> {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: a cpu set is plain data, and all zeros is the empty one.
-        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        if processor >= 8 * size_of_val(&set) {
-            return Err(format!("there is no processor {processor}").into());
-        }
-        // SAFETY: the set has room for it.
-        unsafe { libc::CPU_SET(processor, &mut set) };
-        // SAFETY: the call reads a set of the length that is given.
-        if unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } != 0 {
-            return Err(format!("processor {processor}: {}", std::io::Error::last_os_error()).into());
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = processor;
     Ok(())
 }

@@ -3,9 +3,9 @@
 use super::flags::Flags;
 use super::{Contestant, End, Room, Standing, shared_name};
 use crate::Failure;
-use crate::scenario::{Cores, Play, Scenario};
+use crate::scenario::{Play, Scenario};
 use crate::wires::Side;
-use antiphon::{Channel, ChannelOptions, Consumer, Publisher, Wait};
+use antiphon::{ChannelOptions, Consumer, Publisher, Wait};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +30,12 @@ impl Contestant for Antiphon {
     }
 
     fn plays(&self, scenario: &Scenario) -> bool {
-        match (scenario.play, scenario.cores) {
-            // Blind watching on one core would only count the kernel's time slices.
-            (Play::Asleep, Cores::One) => self.wait != Wait::Spin,
-            (Play::Asleep, Cores::Two) => self.wait == Wait::Park,
-            (Play::Fresh, _) => self.wait == Wait::Adaptive,
-            _ => self.wait != Wait::Park,
+        match scenario.play {
+            Play::Asleep => self.wait == Wait::Park,
+            // Blind watching would only count the kernel's time slices.
+            Play::OneCore => self.wait != Wait::Spin,
+            Play::Fresh => self.wait == Wait::Adaptive,
+            Play::RoundTrip | Play::OneWay | Play::Loan => self.wait != Wait::Park,
         }
     }
 
@@ -93,7 +93,7 @@ impl End for Caller {
 
     fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
         match play {
-            Play::RoundTrip | Play::Asleep => {
+            Play::RoundTrip | Play::Asleep | Play::OneCore => {
                 for _ in 0..count {
                     self.publisher.call_into(&room.outgoing, &mut room.incoming)?;
                 }
@@ -146,7 +146,7 @@ impl End for Answerer {
 
     fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
         match play {
-            Play::RoundTrip | Play::Asleep => {
+            Play::RoundTrip | Play::Asleep | Play::OneCore => {
                 for _ in 0..count {
                     let message = self.consumer.consume_into(&mut room.incoming)?;
                     message.reply(&room.incoming)?;

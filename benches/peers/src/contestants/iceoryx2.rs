@@ -7,7 +7,10 @@ use crate::Failure;
 use crate::scenario::{Play, Scenario};
 use crate::wires::Side;
 use iceoryx2::port::{client::Client, publisher::Publisher, server::Server, subscriber::Subscriber};
-use iceoryx2::prelude::*;
+use iceoryx2::prelude::{
+    BackpressureStrategy, Config, FileName, LogLevel, Node, NodeBuilder, SemanticString, SignalHandlingMode, ipc,
+    set_log_level,
+};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy)]
@@ -40,23 +43,41 @@ impl Contestant for Iceoryx2 {
             Play::RoundTrip | Play::Loan => true,
             Play::OneWay => !self.is_request_response,
             // Its ends watch; sleeping is another of its patterns.
-            Play::Asleep | Play::Fresh => false,
+            Play::Asleep | Play::OneCore | Play::Fresh => false,
         }
     }
 
     fn end(&self, side: Side, folder: &Path) -> Result<Box<dyn End>, Failure> {
         set_log_level(LogLevel::Error);
-        let name = shared_name(folder);
         Ok(match (self.is_request_response, side) {
-            (false, _) => Box::new(Services::new(side, &name)?),
-            (true, Side::First) => Box::new(Asking::new(&name)?),
-            (true, Side::Second) => Box::new(Answering::new(&name)?),
+            (false, _) => Box::new(Services::new(side, folder)?),
+            (true, Side::First) => Box::new(Asking::new(folder)?),
+            (true, Side::Second) => Box::new(Answering::new(folder)?),
         })
+    }
+
+    /// The segment that it keeps for all nodes of its kind outlives them.
+    fn clear_up(&self, folder: &Path) -> Result<(), Failure> {
+        for entry in std::fs::read_dir("/dev/shm")?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix(folder)) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn node() -> Result<Node<ipc::Service>, Failure> {
-    let builder = NodeBuilder::new().signal_handling_mode(SignalHandlingMode::Disabled);
+/// What all its files outside of `folder` begin with.
+fn prefix(folder: &Path) -> String {
+    format!("{}_iox2_", shared_name(folder))
+}
+
+/// A node of a world of its own: whatever else uses iceoryx2 on this machine has nothing to do with it.
+fn node(folder: &Path) -> Result<Node<ipc::Service>, Failure> {
+    let mut config = Config::default();
+    config.global.set_root_path(&iceoryx2::prelude::Path::new(folder.as_os_str().as_encoded_bytes())?);
+    config.global.prefix = FileName::new(prefix(folder).as_bytes())?;
+    let builder = NodeBuilder::new().signal_handling_mode(SignalHandlingMode::Disabled).config(&config);
     Ok(builder.create::<ipc::Service>()?)
 }
 
@@ -69,10 +90,10 @@ struct Services {
 }
 
 impl Services {
-    fn new(side: Side, name: &str) -> Result<Self, Failure> {
-        let node = node()?;
+    fn new(side: Side, folder: &Path) -> Result<Self, Failure> {
+        let node = node(folder)?;
         let service = |way: &str| {
-            let service = node.service_builder(&format!("{name}/{way}").as_str().try_into()?);
+            let service = node.service_builder(&way.try_into()?);
             let service = service
                 .publish_subscribe::<[u8]>()
                 .enable_safe_overflow(false)
@@ -151,7 +172,7 @@ impl End for Services {
                     assert_eq!(self.next()?.payload().len(), room.incoming.len());
                     self.lend(1)?;
                 }
-                (Play::Asleep | Play::Fresh, _) => return Err("its ends do not do that".into()),
+                (Play::Asleep | Play::OneCore | Play::Fresh, _) => return Err("its ends do not do that".into()),
             }
         }
         match (play, first) {
@@ -175,9 +196,9 @@ struct Answering {
 }
 
 macro_rules! request_response {
-    ($node:expr, $name:expr) => {
+    ($node:expr) => {
         $node
-            .service_builder(&format!("{}/calls", $name).as_str().try_into()?)
+            .service_builder(&"calls".try_into()?)
             .request_response::<[u8], [u8]>()
             .max_clients(1)
             .max_servers(1)
@@ -186,18 +207,18 @@ macro_rules! request_response {
 }
 
 impl Asking {
-    fn new(name: &str) -> Result<Self, Failure> {
-        let node = node()?;
-        let service = request_response!(node, name);
+    fn new(folder: &Path) -> Result<Self, Failure> {
+        let node = node(folder)?;
+        let service = request_response!(node);
         let client = service.client_builder().initial_max_slice_len(PIECE).create()?;
         Ok(Asking { client, _node: node })
     }
 }
 
 impl Answering {
-    fn new(name: &str) -> Result<Self, Failure> {
-        let node = node()?;
-        let service = request_response!(node, name);
+    fn new(folder: &Path) -> Result<Self, Failure> {
+        let node = node(folder)?;
+        let service = request_response!(node);
         let server = service.server_builder().initial_max_slice_len(PIECE).create()?;
         Ok(Answering { server, _node: node })
     }

@@ -49,6 +49,11 @@ pub trait Contestant {
     /// One end, in a process of its own. The first side comes first, and makes what the second finds. `folder` is
     /// theirs, and its name is like no other's.
     fn end(&self, side: Side, folder: &Path) -> Result<Box<dyn End>, Failure>;
+
+    /// Removes what it leaves behind, outside of `folder`, even when both ends ended in order.
+    fn clear_up(&self, _folder: &Path) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// One of the two ends.

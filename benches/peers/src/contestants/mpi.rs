@@ -3,7 +3,7 @@
 
 use super::{Contestant, End, Standing};
 use crate::Failure;
-use crate::scenario::{Cores, Play, Scenario};
+use crate::scenario::{Play, Scenario};
 use crate::wires::Side;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -81,11 +81,11 @@ impl Contestant for Mpi {
     }
 
     fn plays(&self, scenario: &Scenario) -> bool {
-        match (scenario.play, scenario.cores) {
-            (Play::RoundTrip | Play::OneWay, _) => !self.is_for_large || scenario.bytes > 4096,
-            // Its ends do not sleep: on one processor that is what it costs, on two it would be a round trip.
-            (Play::Asleep, Cores::One) => !self.is_for_large,
-            _ => false,
+        match scenario.play {
+            Play::RoundTrip | Play::OneWay => !self.is_for_large || scenario.bytes > 4096,
+            Play::OneCore => !self.is_for_large,
+            // Its ends do not sleep.
+            Play::Asleep | Play::Loan | Play::Fresh => false,
         }
     }
 

@@ -1,9 +1,9 @@
 //! Two pipes, one each way, as large as the system lets them be. Watched without sleeping where nobody is to sleep.
 
-use super::stream::Descriptors;
+use super::stream::{Descriptors, plays};
 use super::{Contestant, End, Standing};
 use crate::Failure;
-use crate::scenario::{Play, Scenario};
+use crate::scenario::Scenario;
 use crate::wires::{Side, make_fifo};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Contestant for Pipe {
     }
 
     fn plays(&self, scenario: &Scenario) -> bool {
-        matches!(scenario.play, Play::RoundTrip | Play::Asleep | Play::OneWay)
+        plays(scenario)
     }
 
     fn end(&self, side: Side, folder: &Path) -> Result<Box<dyn End>, Failure> {

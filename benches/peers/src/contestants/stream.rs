@@ -2,10 +2,21 @@
 
 use super::{End, Room};
 use crate::Failure;
-use crate::scenario::Play;
+use crate::scenario::{Play, Scenario};
 use crate::wires::Side;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+
+/// With gigabytes they would take most of a run's time, and be last.
+const MOST_BYTES: usize = 64 << 20;
+
+pub fn plays(scenario: &Scenario) -> bool {
+    match scenario.play {
+        Play::RoundTrip | Play::Asleep | Play::OneCore => true,
+        Play::OneWay => scenario.bytes <= MOST_BYTES,
+        Play::Loan | Play::Fresh => false,
+    }
+}
 
 /// One end of two descriptors, or of one for both directions.
 pub struct Descriptors<R, W> {
@@ -67,7 +78,7 @@ impl<R: Read + AsRawFd, W: Write + AsRawFd> Descriptors<R, W> {
         self.watch(play == Play::RoundTrip)?;
         let first = self.side == Side::First;
         match play {
-            Play::RoundTrip | Play::Asleep => {
+            Play::RoundTrip | Play::Asleep | Play::OneCore => {
                 for _ in 0..count {
                     if first {
                         self.send(&room.outgoing)?;

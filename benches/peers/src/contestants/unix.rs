@@ -1,6 +1,6 @@
 //! Unix sockets: streams, and packets that keep their borders.
 
-use super::stream::Descriptors;
+use super::stream::{Descriptors, plays};
 use super::{Contestant, End, Room, Standing};
 use crate::Failure;
 use crate::scenario::{Play, Scenario};
@@ -35,7 +35,7 @@ impl Contestant for Unix {
     }
 
     fn plays(&self, scenario: &Scenario) -> bool {
-        matches!(scenario.play, Play::RoundTrip | Play::Asleep | Play::OneWay)
+        plays(scenario)
     }
 
     fn end(&self, side: Side, folder: &Path) -> Result<Box<dyn End>, Failure> {
