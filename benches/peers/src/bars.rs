@@ -39,7 +39,7 @@ const fn bar(scenario: &'static str, size: usize, ours: &'static str, against: A
     Bar { scenario, size, ours, against, ratio }
 }
 
-pub const BARS: [Bar; 27] = [
+pub const BARS: [Bar; 25] = [
     bar("round trip", 8, SPIN, Against::Limit, 1.3),
     bar("round trip", 64, SPIN, Against::Limit, 1.4),
     bar("round trip", 64, SPIN, OPEN_MPI, 0.5),
@@ -56,8 +56,6 @@ pub const BARS: [Bar; 27] = [
     bar("one core", 8, ADAPTIVE, OPEN_MPI, 0.01),
     bar("one way", 4 * MIB, ADAPTIVE, Against::BestPeer, 1.0),
     bar("one way", 4 * MIB, ADAPTIVE, Against::BestOf(&[MEMCPY]), 0.95),
-    bar("one way", 4 * MIB, SPIN, Against::BestPeer, 1.0),
-    bar("one way", 4 * MIB, SPIN, Against::BestOf(&[MEMCPY]), 0.95),
     bar("one way", 64 * MIB, ADAPTIVE, Against::BestOf(&[MEMCPY]), 1.0),
     bar("one way", 64 * MIB, ADAPTIVE, Against::BestPeer, 1.0),
     bar("one way", 64 * MIB, ADAPTIVE, OPEN_MPI, 2.0),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -- run FILE [--rounds N] [GROUP...]    all rows of FILE, which is a league.json
+//! cargo run --release -- judge FILE...                       each bar, by these runs: MET, MISSED or NOT JUDGED
 //! cargo run --release -- check                               whether each contestant can play what it says it can
 //! ```
 //!
@@ -9,6 +10,7 @@
 
 mod bars;
 mod contestants;
+mod judge;
 mod league;
 mod limits;
 mod order;
@@ -19,6 +21,7 @@ mod serve;
 mod wires;
 
 use contestants::Contestant;
+use league::League;
 use order::Order;
 use pair::Pair;
 use scenario::{Cores, Scenario, size_name};
@@ -29,7 +32,7 @@ use wires::Side;
 /// What went wrong, for whoever reads it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const USAGE: &str = "usage: antiphon-peers run FILE [--rounds N] [GROUP...] | check";
+const USAGE: &str = "usage: antiphon-peers run FILE [--rounds N] [GROUP...] | judge FILE... | check";
 
 fn main() -> ExitCode {
     antiphon::limits::answer_if_asked();
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", name, "first", folder] => serve::serve(name, Side::First, Path::new(folder)),
         ["serve", name, "second", folder] => serve::serve(name, Side::Second, Path::new(folder)),
+        ["judge", ref files @ ..] if !files.is_empty() => return judge(files),
         ["check"] => check(),
         ["run", file, ref rest @ ..] => wanted(rest).and_then(|wanted| run::run(&wanted)?.write(Path::new(file))),
         _ => Err(USAGE.into()),
@@ -47,6 +51,28 @@ fn main() -> ExitCode {
             eprintln!("{failure}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Status 1 where a bar is missed; otherwise 3 where one is undecided for want of samples.
+fn judge(files: &[&str]) -> ExitCode {
+    let leagues: Result<Vec<League>, Failure> = files.iter().map(|file| League::read(Path::new(file))).collect();
+    let leagues = match leagues {
+        Ok(leagues) => leagues,
+        Err(failure) => {
+            eprintln!("{failure}");
+            return ExitCode::from(2);
+        }
+    };
+    let judgement = judge::judge(&leagues);
+    for line in &judgement.lines {
+        println!("{line}");
+    }
+    println!("{} missed, {} undecided, of {} bars", judgement.missed, judgement.undecided, bars::BARS.len());
+    match judgement {
+        _ if judgement.missed > 0 => ExitCode::from(1),
+        _ if judgement.undecided > 0 => ExitCode::from(3),
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -19,11 +19,9 @@ use crate::wires::Side;
 use std::path::Path;
 use std::process::Command;
 
-/// What a contestant is to the others.
+/// What a contestant is to the others. The limits are in `limits.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// What the machine itself allows: nothing that does the work can be better.
-    Limit,
     Ours,
     Peer,
 }
@@ -116,11 +114,51 @@ fn shared_name(folder: &Path) -> String {
     folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+#[cfg(not(feature = "iceoryx2"))]
+mod iceoryx2 {
+    use super::Absent;
+
+    const REASON: &str = "built without the feature `iceoryx2`";
+    pub const ALL: [Absent; 2] = [
+        Absent { name: "iceoryx2, publish-subscribe", reason: REASON },
+        Absent { name: "iceoryx2, request-response", reason: REASON },
+    ];
+}
+
+/// One that is not built, in the place of itself.
+#[cfg(not(feature = "iceoryx2"))]
+struct Absent {
+    name: &'static str,
+    reason: &'static str,
+}
+
+#[cfg(not(feature = "iceoryx2"))]
+impl Contestant for Absent {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::Peer
+    }
+
+    fn missing(&self) -> Option<String> {
+        Some(self.reason.to_owned())
+    }
+
+    fn plays(&self, _scenario: &Scenario) -> bool {
+        true
+    }
+
+    fn end(&self, _side: Side, _folder: &Path) -> Result<Box<dyn End>, Failure> {
+        Err(self.reason.into())
+    }
+}
+
 pub fn all() -> Vec<Box<dyn Contestant>> {
     let mut all: Vec<Box<dyn Contestant>> = Vec::new();
     all.extend(antiphon::WAITS.map(|contestant| Box::new(contestant) as _));
     all.extend(mpi::ALL.map(|contestant| Box::new(contestant) as _));
-    #[cfg(feature = "iceoryx2")]
     all.extend(iceoryx2::ALL.map(|contestant| Box::new(contestant) as _));
     all.push(Box::new(pipe::Pipe));
     all.extend(unix::ALL.map(|contestant| Box::new(contestant) as _));
