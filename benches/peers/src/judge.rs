@@ -134,11 +134,9 @@ fn rivals(bar: &Bar, league: &League) -> Vec<(String, usize, String)> {
             names
         }
         Against::BestPeer => {
-            let all = contestants::all();
-            let plays = |one: &&Box<dyn contestants::Contestant>| {
-                one.standing() == Standing::Peer && one.plays(scenario_of(bar))
-            };
-            all.iter().filter(plays).map(|one| here(one.name())).collect()
+            let all = contestants::all().into_iter();
+            let peers = all.filter(|one| one.standing() == Standing::Peer && one.plays(scenario_of(bar)));
+            peers.map(|one| here(one.name())).collect()
         }
         Against::BestOf(names) => names.iter().map(|name| here(name)).collect(),
         Against::Ours { contestant, scenario, size } => vec![(scenario.to_owned(), size, contestant.to_owned())],

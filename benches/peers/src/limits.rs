@@ -6,8 +6,11 @@ use crate::bars::{MEMCPY, SEMAPHORES};
 use crate::scenario::{Play, Scenario};
 use antiphon::limits::{Contestant, Copying, Pair, PingPong, Semaphores, Way};
 
-/// Those that bound a scenario, by their names.
-pub fn of<'p>(scenario: &Scenario, pair: &'p Pair) -> Result<Vec<(String, Box<dyn Contestant + 'p>)>, Failure> {
+/// A limit with its name.
+type Named<'p> = (String, Box<dyn Contestant + 'p>);
+
+/// Those that bound a scenario.
+pub fn of<'p>(scenario: &Scenario, pair: &'p Pair) -> Result<Vec<Named<'p>>, Failure> {
     Ok(match scenario.play {
         Play::RoundTrip => {
             let bare = |way: Way| {

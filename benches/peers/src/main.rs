@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -- run FILE [--rounds N] [GROUP...]    all rows of FILE, which is a league.json
 //! cargo run --release -- judge FILE...                       each bar, by these runs: MET, MISSED or NOT JUDGED
-//! cargo run --release -- check                               whether each contestant can play what it says it can
+//! cargo run --release -- check [--short]                     whether each contestant can play what it says it can
 //! ```
 //!
 //! `scenario.rs` is what is measured, `contestants/` who takes part, `bars.rs` what must come out.
@@ -32,7 +32,9 @@ use wires::Side;
 /// What went wrong, for whoever reads it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const USAGE: &str = "usage: antiphon-peers run FILE [--rounds N] [GROUP...] | judge FILE... | check";
+const USAGE: &str = "usage: antiphon-peers run FILE [--rounds N] [GROUP...] | judge FILE... | check [--short]";
+/// What a short check leaves out is larger.
+const SHORT_BYTES: usize = 4 << 20;
 
 fn main() -> ExitCode {
     antiphon::limits::answer_if_asked();
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
         ["serve", name, "first", folder] => serve::serve(name, Side::First, Path::new(folder)),
         ["serve", name, "second", folder] => serve::serve(name, Side::Second, Path::new(folder)),
         ["judge", ref files @ ..] if !files.is_empty() => return judge(files),
-        ["check"] => check(),
+        ["check"] => check(usize::MAX),
+        ["check", "--short"] => check(SHORT_BYTES),
         ["run", file, ref rest @ ..] => wanted(rest).and_then(|wanted| run::run(&wanted)?.write(Path::new(file))),
         _ => Err(USAGE.into()),
     };
@@ -87,17 +90,17 @@ fn wanted(mut words: &[&str]) -> Result<run::Wanted, Failure> {
     Ok(wanted)
 }
 
-/// Has every contestant play everything that it plays, once.
-fn check() -> Result<(), Failure> {
+/// Has every contestant play everything that it plays, once, with messages of at most so many bytes.
+fn check(most_bytes: usize) -> Result<(), Failure> {
     let folder = Folder::make()?;
     let mut failed = 0;
     for (number, contestant) in contestants::all().iter().enumerate() {
         let name = contestant.name();
         if let Some(reason) = contestant.missing() {
-            println!("MISSING {name}: {reason}");
+            println!("NOT RUN {name}: {reason}");
             continue;
         }
-        match check_one(contestant.as_ref(), &folder.of_pair(number)) {
+        match check_one(contestant.as_ref(), most_bytes, &folder.of_pair(number)) {
             Ok(played) => println!("ok {name}: {played}"),
             Err(failure) => {
                 failed += 1;
@@ -111,10 +114,12 @@ fn check() -> Result<(), Failure> {
     }
 }
 
-fn check_one(contestant: &dyn Contestant, folder: &Path) -> Result<String, Failure> {
+fn check_one(contestant: &dyn Contestant, most_bytes: usize, folder: &Path) -> Result<String, Failure> {
     let mut pair = Pair::start(contestant, folder)?;
     let mut played = Vec::new();
-    for (group, scenario) in scenario::all().filter(|(_, scenario)| contestant.plays(scenario)) {
+    for (group, scenario) in
+        scenario::all().filter(|(_, scenario)| contestant.plays(scenario) && scenario.bytes <= most_bytes)
+    {
         let Scenario { play, bytes, warm, least, .. } = *scenario;
         let order = Order { play, bytes, warm, count: least, processor: 0 };
         let processors = if group.cores == Cores::One { [0, 0] } else { [0, 1] };

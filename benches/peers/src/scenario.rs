@@ -176,7 +176,7 @@ pub const GROUPS: [Group; 6] = [
     Group {
         name: "1 GiB",
         cores: Cores::Two,
-        rounds: 10,
+        rounds: 14,
         spell: Duration::from_millis(60),
         scenarios: &[Scenario { bytes: 1024 * MIB, least: 1, warm: 0, enough: 4, ..ONE_WAY }],
     },
