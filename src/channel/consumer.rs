@@ -11,6 +11,7 @@ use super::turn::{Content, Side, Word};
 use crate::bell::{Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
+use crate::sys::copy::Target;
 use crate::sys::deadline::Deadline;
 use crate::sys::peer::Partner;
 use crate::sys::view::Gather;
@@ -288,7 +289,7 @@ impl Consumer {
                 self.end.reserve(left, into)?;
                 // In two halves, so that a test can end the process in between.
                 for part in [left / 2, left - left / 2] {
-                    self.end.memory().append(place, self.current.read, part, into);
+                    self.end.memory().append(place, self.current.read, part, into, Target::of(self.current.len));
                     self.current.read += part;
                     step!("consume:half-copied");
                 }

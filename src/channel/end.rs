@@ -7,6 +7,7 @@ use crate::bell::{Awaited, Waiter};
 use crate::error::{Delivered, Error};
 use crate::steps::step;
 use crate::sys;
+use crate::sys::copy::Target;
 use crate::sys::deadline::Deadline;
 use crate::sys::peer::{News, Partner, TICK, Watch};
 use crate::sys::seat::Taken;
@@ -182,7 +183,7 @@ impl End {
     /// Appends `len` bytes that stand at the start of `place`, as far as there is memory for them.
     pub(crate) fn append(&self, place: Place, len: usize, to: &mut Vec<u8>) -> Result<(), Error> {
         self.reserve(len, to)?;
-        self.memory().append(place, 0, len, to);
+        self.memory().append(place, 0, len, to, Target::of(len));
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 use super::layout::{HEADER_BYTES, Header, INLINE_BYTES, TurnLine};
 use super::progress::Progress;
 use super::turn::{Side, Turn};
+use crate::sys::copy::Target;
 use crate::sys::region::Mapping;
 use crate::sys::view::{View, ViewMut};
 use std::mem::offset_of;
@@ -114,10 +115,11 @@ impl<'a> Memory<'a> {
         self.0.write(HEADER_BYTES + offset, from);
     }
 
-    /// Appends `len` bytes of a place, behind `offset`, to memory that `to` has reserved.
+    /// Appends `len` bytes of a place, behind `offset`, to memory that `to` has reserved. They are this end's: the turn
+    /// is, or a flow's progress says so.
     #[inline]
-    pub(crate) fn append(self, place: Place, offset: usize, len: usize, to: &mut Vec<u8>) {
-        self.0.append(place.offset() + offset, len, to);
+    pub(crate) fn append(self, place: Place, offset: usize, len: usize, to: &mut Vec<u8>, target: Target) {
+        self.0.append_ours(place.offset() + offset, len, to, target);
     }
 
     pub(crate) fn view(self, place: Place, offset: usize, len: usize) -> View<'a> {

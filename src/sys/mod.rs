@@ -28,6 +28,8 @@
 
 pub(crate) mod cell;
 pub(crate) mod copy;
+#[cfg(target_arch = "x86_64")]
+mod copy_x86_64;
 pub(crate) mod deadline;
 pub(crate) mod door;
 pub(crate) mod layout;

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
-use super::copy::{copy_in, copy_out};
+use super::copy::{Target, copy, take};
 use super::layout::Head;
 use super::{if_there, io_error, retry};
 use nix::fcntl::OFlag;
@@ -118,7 +118,7 @@ impl Mapping {
     pub(crate) fn write(&self, offset: usize, from: &[u8]) {
         let to = self.at(offset, from.len());
         // SAFETY: `to` starts that many mapped bytes.
-        unsafe { copy_in(to, from) };
+        unsafe { copy(to, from.as_ptr(), from.len()) };
     }
 
     /// Copies to `to` from behind `offset`.
@@ -126,16 +126,28 @@ impl Mapping {
     pub(crate) fn read(&self, offset: usize, to: &mut [u8]) {
         let from = self.at(offset, to.len());
         // SAFETY: `from` starts that many mapped bytes, and `to` is a slice of as many.
-        unsafe { copy_out(from, to.as_mut_ptr(), to.len()) };
+        unsafe { copy(to.as_mut_ptr(), from, to.len()) };
     }
 
     /// Appends `len` bytes from behind `offset` to memory that `to` has reserved.
     pub(crate) fn append(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
+        // SAFETY: both start `len` bytes, as `append_by` says.
+        self.append_by(offset, len, to, |to, from| unsafe { copy(to, from, len) });
+    }
+
+    /// As [`append`](Self::append), for bytes that are all ours as long as this takes.
+    pub(crate) fn append_ours(&self, offset: usize, len: usize, to: &mut Vec<u8>, target: Target) {
+        // SAFETY: both start `len` bytes, as `append_by` says. Should a peer break its word and write there, `take`
+        // may spoil what it wrote, and nothing else.
+        self.append_by(offset, len, to, |to, from| unsafe { take(to, from, len, target) });
+    }
+
+    /// Appends what `copy` copies to its first pointer, which starts `len` writable bytes, from its second, which
+    /// starts `len` mapped ones.
+    fn append_by(&self, offset: usize, len: usize, to: &mut Vec<u8>, copy: impl FnOnce(*mut u8, *mut u8)) {
         assert!(len <= to.capacity() - to.len());
         let from = self.at(offset, len);
-        let spare = to.spare_capacity_mut().as_mut_ptr().cast();
-        // SAFETY: `from` starts `len` mapped bytes, `spare` at least as many of the vector's own.
-        unsafe { copy_out(from, spare, len) };
+        copy(to.spare_capacity_mut().as_mut_ptr().cast(), from);
         // SAFETY: those bytes were just written, and are within the capacity.
         unsafe { to.set_len(to.len() + len) };
     }
