@@ -39,6 +39,10 @@ pub trait Contestant {
     fn partners(&self) -> Vec<u32> {
         self.partner().into_iter().collect()
     }
+
+    /// What became of the last sample: of which class it is, or that it was discarded. For contestants that remember
+    /// more of a sample than its value.
+    fn judged(&mut self, _class: Option<Class>) {}
 }
 
 /// How many repetitions fill a spell, by what the last ones took.
@@ -164,6 +168,7 @@ impl Steady {
         for contestant in contestants.iter_mut() {
             go_on()?;
             contestant.sample(self.spell)?;
+            contestant.judged(None);
         }
         let mut before = Fence::set(pair, None)?;
         for round in 0..self.rounds {
@@ -181,7 +186,9 @@ impl Steady {
                 let took = sampling.elapsed();
                 let partner = waited_by(&contestant.partners());
                 let after = Fence::set(pair, partner)?;
-                match Fence::class(&before, &after, took, pair.places().is_one()) {
+                let class = Fence::class(&before, &after, took, pair.places().is_one());
+                contestant.judged(class);
+                match class {
                     Some(class) => outcome.kept.push(Kept { contestant: index, class, value }),
                     None => outcome.discarded[index] += 1,
                 }
@@ -266,8 +273,8 @@ impl Outcome {
 
     /// The one of these contestants whose median is the least, among those with enough samples, or, where none has,
     /// among all: the limit, where they are a fixed set of bare ways.
-    pub fn fastest(&self, contestants: std::ops::Range<usize>, class: Class) -> Option<(usize, Figures)> {
-        let shown = contestants.filter_map(|index| Some((index, self.figures(index, class)?)));
+    pub fn fastest(&self, contestants: impl IntoIterator<Item = usize>, class: Class) -> Option<(usize, Figures)> {
+        let shown = contestants.into_iter().filter_map(|index| Some((index, self.figures(index, class)?)));
         shown.min_by(|(_, one), (_, other)| {
             other.is_enough().cmp(&one.is_enough()).then(one.median.total_cmp(&other.median))
         })
