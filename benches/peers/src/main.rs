@@ -10,6 +10,7 @@
 
 mod bars;
 mod contestants;
+mod interrupt;
 mod judge;
 mod league;
 mod limits;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         ["judge", ref files @ ..] if !files.is_empty() => return judge(files),
         ["check"] => check(usize::MAX),
         ["check", "--short"] => check(SHORT_BYTES),
-        ["run", file, ref rest @ ..] => wanted(rest).and_then(|wanted| run::run(&wanted)?.write(Path::new(file))),
+        ["run", file, ref rest @ ..] => wanted(rest).and_then(|wanted| run::run(&wanted, Path::new(file))),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -94,8 +95,10 @@ fn wanted(mut words: &[&str]) -> Result<run::Wanted, Failure> {
 fn check(most_bytes: usize) -> Result<(), Failure> {
     let folder = Folder::make()?;
     let mut failed = 0;
+    interrupt::listen();
     for (number, contestant) in contestants::all().iter().enumerate() {
         let name = contestant.name();
+        interrupt::check()?;
         if let Some(reason) = contestant.missing() {
             println!("NOT RUN {name}: {reason}");
             continue;

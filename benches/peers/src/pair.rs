@@ -5,6 +5,7 @@ use crate::Failure;
 use crate::contestants::Contestant;
 use crate::order::{Answer, Order};
 use crate::wires::{Side, Wire};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -65,7 +66,8 @@ impl<'c> Pair<'c> {
     }
 
     fn spawn(&mut self, mut command: Command) -> Result<(), Failure> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        // Whoever stops this process by its group does not mean the ends: they end in order, when their wires do.
+        let child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = child.map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
         self.children.push(child);
         Ok(())

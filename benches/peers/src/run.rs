@@ -6,11 +6,12 @@ use crate::league::{League, Missing, Row};
 use crate::order::Order;
 use crate::pair::Pair;
 use crate::scenario::{Cores, GROUPS, Group, Scenario, size_name};
-use crate::{Failure, Folder, limits};
+use crate::{Failure, Folder, interrupt, limits};
 use antiphon::limits::{Class, Outcome, Places, Steady};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub struct Wanted {
     pub rounds: Option<usize>,
 }
 
-pub fn run(wanted: &Wanted) -> Result<League, Failure> {
+/// What it shows stands in `file` as soon as a group is through.
+pub fn run(wanted: &Wanted, file: &Path) -> Result<(), Failure> {
     let named = |group: &&Group| wanted.groups.is_empty() || wanted.groups.iter().any(|name| name == group.name);
     let groups: Vec<&Group> = GROUPS.iter().filter(named).collect();
     if groups.is_empty() {
@@ -32,11 +34,13 @@ pub fn run(wanted: &Wanted) -> Result<League, Failure> {
     }
     let apart = Places::apart().ok_or("NOT RUN: two processors are needed, and this process may use one")?;
     let mut league = League { machine: machine(), ..League::default() };
+    interrupt::listen();
     let folder = Folder::make()?;
     // Before this process is pinned: what it starts would be, too, and an MPI that sees one processor waits otherwise.
     let all = contestants::all();
     let mut players = Vec::new();
     for (number, contestant) in all.iter().enumerate() {
+        interrupt::check()?;
         if !groups.iter().any(|group| group.scenarios.iter().any(|scenario| contestant.plays(scenario))) {
             continue;
         }
@@ -54,17 +58,23 @@ pub fn run(wanted: &Wanted) -> Result<League, Failure> {
         let places = if group.cores == Cores::One { Places::together() } else { apart };
         bare.place(places)?;
         play(group, wanted.rounds.unwrap_or(group.rounds), &bare, &players, &mut league)?;
-    }
-    for player in &players {
-        let player = player.borrow();
-        if let Some(failure) = &player.failure {
-            league.miss(player.contestant.name(), &format!("it failed: {failure}"));
+        for player in &players {
+            let player = player.borrow();
+            let name = player.contestant.name();
+            if let (Some(failure), false) = (&player.failure, league.is_missing(name)) {
+                league.miss(name, &format!("it failed: {failure}"));
+            }
         }
+        league.write(file)?;
     }
-    Ok(league)
+    Ok(())
 }
 
 impl League {
+    fn is_missing(&self, contestant: &str) -> bool {
+        self.missing.iter().any(|missing| missing.contestant == contestant)
+    }
+
     fn miss(&mut self, contestant: &str, reason: &str) {
         println!("MISSING {contestant}: {reason}");
         self.missing.push(Missing { contestant: contestant.to_owned(), reason: reason.to_owned() });
@@ -125,7 +135,7 @@ impl antiphon::limits::Contestant for Entry<'_> {
     }
 }
 
-/// What stands for one row of the group's table.
+/// One scenario of one contestant: what rows are made of.
 struct Place {
     scenario: &'static Scenario,
     contestant: String,
@@ -159,7 +169,7 @@ fn play(
     for entry in &mut entries {
         turns.push(entry.as_mut());
     }
-    let outcome = Steady::new().spell(group.spell).rounds(rounds).run(bare, &mut turns, &mut || Ok(()))?;
+    let outcome = Steady::new().spell(group.spell).rounds(rounds).run(bare, &mut turns, &mut interrupt::check)?;
     let failed = |place: &Place| {
         let of = |player: &&Rc<RefCell<Player<'_>>>| player.borrow().contestant.name() == place.contestant;
         players.iter().find(of).is_some_and(|player| player.borrow().failure.is_some())
