@@ -220,13 +220,13 @@ fn spin<A: Awaited>(awaited: &mut A, spell: Duration) -> Option<A::Got> {
 
 /// Sleeps for `awaited`, as the module's page argues.
 pub(crate) fn sleep<A: Awaited>(ring: &impl Ring, owed: &mut u32, awaited: &mut A) -> Result<A::Got, A::Stop> {
+    // Once the other end has taken the arming, a token is due for it.
     let mut is_armed = false;
     loop {
         if let Some(got) = awaited.look() {
             if is_armed {
-                *owed += 1; // Whoever changed the word took the arming.
+                stand_down(ring, owed, awaited, is_armed);
             }
-            settle(ring, owed);
             return Ok(got);
         }
         if !awaited.arm() {
@@ -236,32 +236,35 @@ pub(crate) fn sleep<A: Awaited>(ring: &impl Ring, owed: &mut u32, awaited: &mut 
         step!("sleep:armed");
         // What does not stand on the armed word itself may have come before the arming was seen.
         if let Some(got) = awaited.look() {
-            if !awaited.disarm() {
-                *owed += 1;
-            }
-            settle(ring, owed);
+            stand_down(ring, owed, awaited, is_armed);
             return Ok(got);
         }
         if ring.take_within(awaited.patience()) {
             step!("sleep:woken");
+            // An older debt, or else this arming's, which is gone then. If it was this one's all the same, and the
+            // older is still to come, it comes to the same: one is.
+            match owed.checked_sub(1) {
+                Some(left) => *owed = left,
+                None => is_armed = false,
+            }
             if let Some(got) = awaited.look() {
-                // The token that was due, or an older debt with that one still to come.
-                settle(ring, owed);
+                stand_down(ring, owed, awaited, is_armed);
                 return Ok(got);
             }
-            *owed = owed.saturating_sub(1);
         }
         if let Some(stop) = awaited.inspect() {
-            if awaited.disarm() {
-                settle(ring, owed);
-                return Err(stop);
-            }
-            *owed += 1;
-            let came = awaited.look();
-            settle(ring, owed);
-            return came.ok_or(stop); // It came at the last moment: that beats the stop.
+            stand_down(ring, owed, awaited, is_armed);
+            return awaited.look().ok_or(stop); // It may come at the last moment: that beats the stop.
         }
     }
+}
+
+/// Takes the arming back, or owes its token where the other end has taken it.
+fn stand_down<A: Awaited>(ring: &impl Ring, owed: &mut u32, awaited: &mut A, is_armed: bool) {
+    if !awaited.disarm() && is_armed {
+        *owed += 1;
+    }
+    settle(ring, owed);
 }
 
 /// Eats what is owed as far as it has come.

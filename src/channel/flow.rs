@@ -3,8 +3,8 @@
 use super::attach::Shared;
 use super::end::{End, Stop, look_around, patience, shares_cpu};
 use super::memory::Place;
-use super::progress::Progress;
-use super::turn::{Content, Side, Turn, Word};
+use super::progress::{InFlow, Until};
+use super::turn::{Content, Word};
 use crate::bell::Awaited;
 use crate::error::{Delivered, Error};
 use crate::steps::step;
@@ -42,17 +42,6 @@ pub(super) fn ring_of(capacity: usize) -> usize {
 pub(super) struct Flow {
     pub(super) step: u64,
     pub(super) len: usize,
-}
-
-/// What is waited for in a flow.
-#[derive(Debug, Clone, Copy)]
-enum Until {
-    /// The other end to have drained so much.
-    Room(u64),
-    /// The other end to have filled so much.
-    Bytes(u64),
-    /// Anyone to have taken it.
-    Taken,
 }
 
 /// Why a flow stopped before its end.
@@ -183,7 +172,7 @@ impl End {
     #[inline]
     fn wait_in_flow(&mut self, flow: Flow, until: Until, deadline: Deadline) -> Result<Option<u64>, Cut> {
         let memory = self.memory();
-        match (FlowAt { progress: memory.progress(self.side, flow.step), turn: memory.turn(), until }).look() {
+        match (InFlow { progress: memory.progress(self.side, flow.step), turn: memory.turn(), until }).look() {
             Some(got) => Ok(got),
             None => self.wait_longer_in_flow(flow, until, deadline),
         }
@@ -193,7 +182,7 @@ impl End {
     fn wait_longer_in_flow(&mut self, flow: Flow, until: Until, deadline: Deadline) -> Result<Option<u64>, Cut> {
         let (shared, side) = (&*self.shared, self.side);
         let memory = shared.memory();
-        let at = FlowAt { progress: memory.progress(side, flow.step), turn: memory.turn(), until };
+        let at = InFlow { progress: memory.progress(side, flow.step), turn: memory.turn(), until };
         loop {
             let mut awaited = FlowOf { shared, at: &at, watch: &mut self.watch, deadline };
             let bell = shared.bell(side as usize);
@@ -210,43 +199,10 @@ impl End {
     }
 }
 
-/// A place in a flow, and what this end needs to go on.
-struct FlowAt<'m> {
-    progress: Progress<'m, AtomicU64>,
-    turn: Turn<'m, AtomicU64>,
-    until: Until,
-}
-
-impl FlowAt<'_> {
-    #[inline]
-    fn look(&self) -> Option<Option<u64>> {
-        let theirs = self.progress.theirs();
-        let has_come = match self.until {
-            Until::Room(bytes) | Until::Bytes(bytes) => theirs >= bytes,
-            Until::Taken => self.is_taken(),
-        };
-        if has_come {
-            return Some(Some(theirs));
-        }
-        self.progress.ended().map(|_| None)
-    }
-
-    fn is_taken(&self) -> bool {
-        // Relaxed: a hint; nothing is read or written on the strength of it.
-        self.turn.taken.load(Relaxed) == self.progress.step
-    }
-
-    /// Whether this end waits for a consumer that may never come.
-    fn is_untaken(&self) -> bool {
-        let is_mine = self.progress.side == Side::Publisher && !matches!(self.until, Until::Bytes(_));
-        is_mine && !self.is_taken() && self.progress.ended().is_none()
-    }
-}
-
 /// Going on with a flow, as something that is waited for.
 struct FlowOf<'e> {
     shared: &'e Shared,
-    at: &'e FlowAt<'e>,
+    at: &'e InFlow<'e, AtomicU64>,
     watch: &'e mut Watch,
     deadline: Deadline,
 }

@@ -45,7 +45,7 @@
 //! sees the bit, takes it and posts. The end of a flow is a change of the word, which arming does not survive; giving
 //! up takes the bit and posts.
 
-use super::turn::{Side, Word, wake};
+use super::turn::{Side, Turn, Word, wake};
 use crate::sys::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -105,5 +105,58 @@ impl<C: Cell> Progress<'_, C> {
         // Partner: the fence in `advance`. Store, then load, on both sides.
         C::fence(SeqCst);
         true
+    }
+}
+
+/// What is waited for in a flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// The other end to have drained so much.
+    Room(u64),
+    /// The other end to have filled so much.
+    Bytes(u64),
+    /// Anyone to have taken it.
+    Taken,
+}
+
+/// An end in a flow, and what it needs to go on.
+pub(crate) struct InFlow<'m, C> {
+    pub(crate) progress: Progress<'m, C>,
+    pub(crate) turn: Turn<'m, C>,
+    pub(crate) until: Until,
+}
+
+impl<C: Cell> InFlow<'_, C> {
+    /// How far the other end has come, once that is far enough. Nothing to know (`Some(None)`) where the flow ended
+    /// before that.
+    #[inline]
+    pub(crate) fn look(&self) -> Option<Option<u64>> {
+        if let Some(theirs) = self.come() {
+            return Some(Some(theirs));
+        }
+        self.progress.ended()?;
+        // Whoever gave it up may have filled the rest before, and ended it after the first look.
+        Some(self.come().filter(|_| matches!(self.until, Until::Bytes(_))))
+    }
+
+    #[inline]
+    fn come(&self) -> Option<u64> {
+        let theirs = self.progress.theirs();
+        let has_come = match self.until {
+            Until::Room(bytes) | Until::Bytes(bytes) => theirs >= bytes,
+            Until::Taken => self.is_taken(),
+        };
+        has_come.then_some(theirs)
+    }
+
+    fn is_taken(&self) -> bool {
+        // Relaxed: a hint; nothing is read or written on the strength of it.
+        self.turn.taken.load(Relaxed) == self.progress.step
+    }
+
+    /// Whether this end waits for a consumer that may never come.
+    pub(crate) fn is_untaken(&self) -> bool {
+        let is_mine = self.progress.side == Side::Publisher && !matches!(self.until, Until::Bytes(_));
+        is_mine && !self.is_taken() && self.progress.ended().is_none()
     }
 }
