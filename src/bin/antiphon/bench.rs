@@ -11,6 +11,7 @@ mod other;
 mod picture;
 mod plan;
 mod rows;
+mod svg;
 mod table;
 
 use antiphon::limits::{Pair, Places};

@@ -143,19 +143,30 @@ pub fn answer(name: &str) -> io::Result<()> {
     }
 }
 
-fn work_off(consumer: &mut Consumer, work: Work, len: usize, count: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    for _ in 0..count {
-        match work {
-            Work::Calls => {
+/// A loop for each kind, since what stands beside a call in its loop is measured with it.
+fn work_off(
+    consumer: &mut Consumer,
+    work: Work,
+    len: usize,
+    count: u64,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Error> {
+    match work {
+        Work::Calls => {
+            for _ in 0..count {
                 let message = consumer.consume_into(bytes)?;
                 message.reply(bytes)?;
             }
-            Work::Loans => {
+        }
+        Work::Loans => {
+            for _ in 0..count {
                 let message = consumer.consume()?;
                 black_box(message.view().len() == len);
                 message.reply(&[])?;
             }
-            Work::OneWay => {
+        }
+        Work::OneWay => {
+            for _ in 0..count {
                 let message = consumer.consume_into(bytes)?;
                 if message.is_call() {
                     message.reply(&[])?;
@@ -204,23 +215,36 @@ impl<'o> Ours<'o> {
         self.kept.get(&class)
     }
 
-    fn once(&mut self, publisher: &mut Publisher) -> Result<(), Error> {
+    /// So many calls or messages, with a loop for each kind; `after` each one.
+    fn repeat(&mut self, publisher: &mut Publisher, count: u64, mut after: impl FnMut()) -> Result<(), Error> {
         match self.work {
-            Work::Calls => publisher.call_into(&self.message, &mut self.reply),
-            Work::Loans => publisher.loan(self.bytes)?.call().map(drop),
-            Work::OneWay => publisher.publish(&self.message),
+            Work::Calls => {
+                for _ in 0..count {
+                    publisher.call_into(&self.message, &mut self.reply)?;
+                    after();
+                }
+            }
+            Work::Loans => {
+                for _ in 0..count {
+                    publisher.loan(self.bytes)?.call()?;
+                    after();
+                }
+            }
+            Work::OneWay => {
+                for _ in 0..count {
+                    publisher.publish(&self.message)?;
+                    after();
+                }
+                publisher.call_into(&[], &mut self.reply)?; // Until the last one is consumed.
+            }
         }
+        Ok(())
     }
 
     /// Nanoseconds each, of so many at a stretch.
     fn stretch(&mut self, publisher: &mut Publisher, count: u64) -> Result<f64, Error> {
         let began = Instant::now();
-        for _ in 0..count {
-            self.once(publisher)?;
-        }
-        if self.work == Work::OneWay {
-            publisher.call_into(&[], &mut self.reply)?; // Until the last one is consumed.
-        }
+        self.repeat(publisher, count, || ())?;
         Ok(began.elapsed().as_nanos() as f64 / count as f64)
     }
 
@@ -241,13 +265,17 @@ impl<'o> Ours<'o> {
         publisher.set_wait(self.wait);
         self.stretch(publisher, warm)?;
         let nanos = self.stretch(publisher, count)?;
-        let mut before = Instant::now();
-        for _ in 0..singles {
-            self.once(publisher)?;
-            let now = Instant::now();
-            let took = now.duration_since(before).as_nanos() as f64 - self.clock_nanos;
-            self.last.add(took.max(0.0).round() as u64);
-            before = now;
+        if singles > 0 {
+            let mut last = std::mem::take(&mut self.last);
+            let mut before = Instant::now();
+            let clock = self.clock_nanos;
+            self.repeat(publisher, singles, || {
+                let now = Instant::now();
+                let took = now.duration_since(before).as_nanos() as f64 - clock;
+                last.add(took.max(0.0).round() as u64);
+                before = now;
+            })?;
+            self.last = last;
         }
         self.pace.learn(nanos);
         Ok(nanos)
