@@ -27,12 +27,19 @@ use crate::sys::peer::SPIN_LOOK;
 use crate::sys::semaphore::{Semaphore, Waited};
 use std::time::{Duration, Instant};
 
-/// The longest that `Adaptive` spins.
+/// The longest that `Adaptive` spins: about what a sleep costs.
 const MOST_SPIN: Duration = Duration::from_micros(50);
+/// A wait that took no longer, its sleep included, might have ended within the longest spell.
+const SHORT: Duration = Duration::from_micros(100);
+/// Of so many sleeps in a row one comes after the longest spell, whatever was learned.
+const TRY_AGAIN: u32 = 16;
 /// Looks at the word between two looks at the clock.
 const POLLS: u32 = 64;
 /// How often `Adaptive` yields before it sleeps, where both ends share a processor.
 const YIELDS: u32 = 3;
+/// Yields that took longer than the longest spell gave the processor to somebody else. If that happens twice within so
+/// many times as long, there are none for so many times as long.
+const CROWDED: u32 = 64;
 
 /// How an end waits for the other one. Ends that wait differently work together.
 ///
@@ -51,7 +58,7 @@ pub enum Wait {
     /// Sleeps at once: the least work, and the slowest answer.
     Park,
     /// Spins for as long as spinning has been paying off lately, at most 50 µs, then sleeps. Where both ends share a
-    /// processor it yields instead of spinning.
+    /// processor it yields instead of spinning, unless others want that processor too.
     #[default]
     Adaptive,
 }
@@ -95,16 +102,14 @@ pub(crate) struct Waiter {
     pub(crate) policy: Wait,
     /// Tokens that are due and were not eaten.
     owed: u32,
-    /// What waits have taken lately, in nanoseconds: a moving average of those that ended soon.
-    lately: u32,
+    learned: Learned,
     /// Both ends ran on one processor when that was last asked.
     shares_cpu: bool,
 }
 
 impl Waiter {
     pub(crate) fn new(policy: Wait) -> Self {
-        let lately = MOST_SPIN.as_nanos() as u32 / 4;
-        Waiter { policy, owed: 0, lately, shares_cpu: false }
+        Waiter { policy, owed: 0, learned: Learned::NOTHING, shares_cpu: false }
     }
 
     /// Waits for `awaited`; `shares_cpu` says whether the other end last ran where this one does.
@@ -135,21 +140,18 @@ impl Waiter {
                 self.shares_cpu = shares_cpu();
                 if self.shares_cpu {
                     // Spinning would keep the other end from running.
-                    for _ in 0..YIELDS {
-                        std::thread::yield_now();
-                        if let Some(got) = awaited.look() {
-                            return Ok(got);
-                        }
-                    }
-                    return sleep(ring, &mut self.owed, awaited);
+                    return match self.learned.yield_for(awaited) {
+                        Some(got) => Ok(got),
+                        None => sleep(ring, &mut self.owed, awaited),
+                    };
                 }
                 let began = Instant::now();
-                let spell = Duration::from_nanos(u64::from(self.lately) * 2).min(MOST_SPIN);
-                let got = match spin(awaited, spell) {
-                    Some(got) => Ok(got),
-                    None => sleep(ring, &mut self.owed, awaited),
-                };
-                self.learn(began.elapsed());
+                if let Some(got) = spin(awaited, self.learned.spell) {
+                    self.learned.spun();
+                    return Ok(got);
+                }
+                let got = sleep(ring, &mut self.owed, awaited);
+                self.learned.slept(began.elapsed());
                 got
             }
         }
@@ -166,28 +168,92 @@ impl Waiter {
         if self.policy == Wait::Spin {
             return self.wait(ring, awaited, shares_cpu);
         }
-        if shares_cpu() {
-            for _ in 0..YIELDS {
-                std::thread::yield_now();
-                if let Some(got) = awaited.look() {
-                    return Ok(got);
-                }
-            }
-        } else if let Some(got) = spin(awaited, MOST_SPIN) {
-            return Ok(got);
+        let got = if shares_cpu() { self.learned.yield_for(awaited) } else { spin(awaited, MOST_SPIN) };
+        match got {
+            Some(got) => Ok(got),
+            None => sleep(ring, &mut self.owed, awaited),
         }
-        sleep(ring, &mut self.owed, awaited)
+    }
+}
+
+/// What an `Adaptive` end learned from its waits so far.
+///
+/// | the wait | the next spell |
+/// |---|---|
+/// | ended within its spell | the longest |
+/// | slept, and was short all the same | the longest; but half, once the longest was in vain for such a one |
+/// | slept for longer | half |
+/// | slept, as [`TRY_AGAIN`] did in a row | the longest |
+///
+/// So a pause costs one spell, and the first quick answer after it brings the next one back. Waits that are always just
+/// too long for it cost a spell in sixteen, and so does anything where waking up takes so long that nothing seems short.
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    spell: Duration,
+    /// Sleeps in a row.
+    sleeps: u32,
+    /// The longest spell was not enough for a short wait, and none has been enough since.
+    in_vain: bool,
+    crowd: Crowd,
+}
+
+/// Whether others want the processor that both ends run on.
+#[derive(Debug, Clone, Copy)]
+struct Crowd {
+    /// Yields have taken long: until then, once more is no chance.
+    suspected_until: Option<Instant>,
+    /// Until then there is no yielding.
+    certain_until: Option<Instant>,
+}
+
+impl Learned {
+    const NOTHING: Learned = Learned { spell: MOST_SPIN, sleeps: 0, in_vain: false, crowd: Crowd::NONE };
+
+    /// What was waited for came within the spell.
+    fn spun(&mut self) {
+        *self = Learned { crowd: self.crowd, ..Learned::NOTHING };
     }
 
-    /// A wait that ended within the longest spell draws the average towards it, slept or not: it would have paid to
-    /// spin. One that took longer halves it.
-    fn learn(&mut self, took: Duration) {
-        self.lately = if took <= MOST_SPIN {
-            let took = took.as_nanos() as u32;
-            self.lately - self.lately / 8 + took / 8 + 1
-        } else {
-            self.lately / 2
-        };
+    /// It did not; spell and sleep took so long together.
+    fn slept(&mut self, took: Duration) {
+        let was_short = took <= SHORT;
+        self.in_vain |= was_short && self.spell == MOST_SPIN;
+        self.sleeps = self.sleeps.wrapping_add(1);
+        let is_worth_it = (was_short && !self.in_vain) || self.sleeps % TRY_AGAIN == 0;
+        self.spell = if is_worth_it { MOST_SPIN } else { self.spell / 2 };
+    }
+
+    /// Leaves the processor to the other end, unless a third one would get it.
+    fn yield_for<A: Awaited>(&mut self, awaited: &mut A) -> Option<A::Got> {
+        let began = Instant::now();
+        if self.crowd.is_certain(began) {
+            return None;
+        }
+        let got = (0..YIELDS).find_map(|_| {
+            std::thread::yield_now();
+            awaited.look()
+        });
+        self.crowd.yielded(began, began.elapsed());
+        got
+    }
+}
+
+impl Crowd {
+    const NONE: Crowd = Crowd { suspected_until: None, certain_until: None };
+
+    fn is_certain(&self, now: Instant) -> bool {
+        self.certain_until.is_some_and(|until| now < until)
+    }
+
+    /// Somebody else may get a time slice of milliseconds by a yield, where who sleeps is back as soon as it is woken.
+    fn yielded(&mut self, began: Instant, took: Duration) {
+        if took > MOST_SPIN {
+            let until = began.checked_add(took.saturating_mul(CROWDED));
+            if self.suspected_until.is_some_and(|suspected| began < suspected) {
+                self.certain_until = until;
+            }
+            self.suspected_until = until;
+        }
     }
 }
 
@@ -271,5 +337,85 @@ fn stand_down<A: Awaited>(ring: &impl Ring, owed: &mut u32, awaited: &mut A, is_
 fn settle(ring: &impl Ring, owed: &mut u32) {
     while *owed > 0 && ring.try_take() {
         *owed -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wait that takes so many microseconds until what is waited for comes; waking up takes as long as it takes.
+    fn after(learned: &mut Learned, micros: u64, waking: u64) -> u64 {
+        let came = Duration::from_micros(micros);
+        if came <= learned.spell {
+            learned.spun();
+        } else {
+            learned.slept(came + Duration::from_micros(waking));
+        }
+        learned.spell.as_micros() as u64
+    }
+
+    #[test]
+    fn waits_make_the_next_spell() {
+        // Microseconds waited, and the spell after it. Waking up takes 35.
+        let tables: &[&[(u64, u64)]] = &[
+            // Quick ones, and just quick enough.
+            &[(1, 50), (10, 50), (40, 50), (50, 50)],
+            // A pause costs one spell, however long it is.
+            &[(10, 50), (1_000_000, 25), (10, 50), (2_000, 25), (40, 50)],
+            // The longer nothing comes soon, the shorter the spells, down to nothing; one quick one brings them back.
+            &[(300, 25), (300, 12), (300, 6), (300, 3), (300, 1), (300, 0), (300, 0), (10, 50)],
+            // Just too long: the longest spell is tried, was in vain, and no such wait brings it back.
+            &[(60, 25), (60, 12), (60, 6), (60, 3)],
+            // A hiccup among quick ones.
+            &[(10, 50), (60, 25), (10, 50), (60, 25)],
+            // In vain, until one comes within what is left of the spell.
+            &[(60, 25), (60, 12), (11, 50), (40, 50)],
+        ];
+        for table in tables {
+            let mut learned = Learned::NOTHING;
+            for (number, (wait, spell)) in table.iter().enumerate() {
+                assert_eq!(after(&mut learned, *wait, 35), *spell, "wait {number} of {table:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_sleeps_tries_the_longest_spell_again() {
+        // Just too long; far too long; and so quick that it would have paid, but with a wake-up that hides it.
+        for (micros, waking) in [(60, 35), (5_000, 35), (10, 200)] {
+            let mut learned = Learned { spell: Duration::ZERO, in_vain: true, ..Learned::NOTHING };
+            let spells: Vec<u64> = (0..64).map(|_| after(&mut learned, micros, waking)).collect();
+            let longest = spells.iter().filter(|spell| **spell == 50).count();
+            if micros <= 50 {
+                assert!(spells[15..].iter().all(|spell| *spell == 50), "{spells:?}");
+            } else {
+                assert_eq!(longest, 4, "{spells:?}");
+                assert!(spells.iter().sum::<u64>() <= 64 * 7, "{spells:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_loses_time_by_yielding_twice_in_a_row_stops_yielding() {
+        let start = Instant::now();
+        let at = |micros| start + Duration::from_micros(micros);
+        let yielded = |crowd: &mut Crowd, began, took| crowd.yielded(at(began), Duration::from_micros(took));
+        let mut crowd = Crowd::NONE;
+        yielded(&mut crowd, 0, 3);
+        yielded(&mut crowd, 10, 50);
+        yielded(&mut crowd, 100, 51);
+        assert!(!crowd.is_certain(at(152)), "once is chance");
+        yielded(&mut crowd, 4_000, 51);
+        assert!(!crowd.is_certain(at(4_052)), "and so is once in a while");
+        yielded(&mut crowd, 4_100, 3);
+        yielded(&mut crowd, 5_000, 4_000);
+        assert!(crowd.is_certain(at(9_000)));
+        assert!(crowd.is_certain(at(260_999)));
+        assert!(!crowd.is_certain(at(261_000)), "then it is tried again");
+        yielded(&mut crowd, 261_000, 4_000);
+        assert!(!crowd.is_certain(at(265_000)), "as if nothing had been");
+        yielded(&mut crowd, 265_000, 4_000);
+        assert!(crowd.is_certain(at(269_000)));
     }
 }

@@ -1,10 +1,14 @@
-//! Corners of the contract, each once found broken: threads of one handle, replies and long messages given up, limits
+//! Corners of the contract, most of them once found broken: threads of one handle, replies and long messages given up, limits
 //! that nothing seemed to wait for, forks in the middle of a message.
+#[path = "support/intruder.rs"]
+mod intruder;
 mod support;
 
-use antiphon::{Channel, ChannelOptions, Delivered, Error, Wait};
+use antiphon::{Channel, ChannelOptions, Consumer, Delivered, Error, Publisher, Wait};
+use intruder::{Intruder, WANTS};
 use std::cell::RefCell;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 use support::{Watchdog, unique};
@@ -348,4 +352,165 @@ fn a_message_that_could_not_be_copied_out_is_not_lost() {
         })));
     }
     assert_eq!(consumer.consume().unwrap().to_vec().unwrap().len(), 2 << 20);
+}
+
+/// A consumer panicked with a call that had flowed to it: it comes again, and flows again, marked.
+#[test]
+fn a_flow_that_was_given_back_comes_again_marked() {
+    let _dog = dog("marked");
+    for len in [100_000, 5 * CAPACITY] {
+        let name = unique("marked");
+        let channel = SMALL.create(&name).unwrap();
+        let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+        scope(|scope| {
+            let calling = scope.spawn(|| {
+                let flows = std::rc::Rc::new(std::cell::Cell::new(0));
+                let count = std::rc::Rc::clone(&flows);
+                let region = Intruder::new(&name);
+                on_step(move |step| {
+                    count.set(count.get() + u32::from(step == "flow:ready"));
+                    while matches!(step, "send:my-turn" | "send:answered")
+                        && region.word(intruder::TURN).load(Relaxed) & 1 == 0
+                        && region.byte(WANTS).load(Relaxed) == 0
+                        && count.get() < 2
+                    {
+                        std::thread::yield_now();
+                    }
+                });
+                (publisher.call(&vec![7; len]), flows.get())
+            });
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let mut into = Vec::new();
+                let message = consumer.consume_into(&mut into).unwrap();
+                assert!(!message.redelivered() && into.len() == len);
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }));
+            assert!(panicked.is_err());
+            let mut into = Vec::new();
+            let message = consumer.consume_into(&mut into).unwrap();
+            let is_marked = message.redelivered();
+            message.reply(b"once more").unwrap();
+            let (reply, flows) = calling.join().unwrap();
+            assert_eq!((reply.unwrap(), into.len()), (b"once more".to_vec(), len));
+            assert_eq!((is_marked, flows), (true, 2), "whether it is marked, how often it flowed");
+        });
+    }
+}
+
+/// What the ends of a flow came to in which one of them, at its first `there`, waits until the other one has given up.
+/// Nothing where nobody came there: who takes a flow too late is sent it in place.
+fn stand_still(
+    wait: Wait,
+    there: &'static str,
+    send: impl Fn(&mut Publisher, bool) -> Result<(), Error> + Sync,
+    take: impl Fn(&mut Consumer, bool) -> Result<(), Error> + Sync,
+) -> Option<(Result<(), Error>, Result<(), Error>)> {
+    let channel = SMALL.wait(wait).create(&unique("still")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    let (stood, is_over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let hook = || {
+        let (stood, is_over) = (Arc::clone(&stood), Arc::clone(&is_over));
+        let region = Intruder::new(channel.name());
+        move |step| {
+            while step == "send:my-turn" && region.byte(WANTS).load(Relaxed) == 0 && !is_over.load(Relaxed) {
+                std::thread::yield_now();
+            }
+            if step == there && !stood.swap(true, Relaxed) {
+                while !is_over.load(Relaxed) {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    };
+    let both = scope(|scope| {
+        let sending = scope.spawn(|| {
+            on_step(hook());
+            let sent = send(&mut publisher, false);
+            is_over.store(true, Relaxed);
+            sent
+        });
+        let taking = scope.spawn(|| {
+            on_step(hook());
+            let taken = take(&mut consumer, false);
+            is_over.store(true, Relaxed);
+            taken
+        });
+        (sending.join().unwrap(), taking.join().unwrap())
+    });
+    // The next one goes through whole.
+    scope(|scope| {
+        scope.spawn(|| send(&mut publisher, true).unwrap());
+        take(&mut consumer, true).unwrap();
+    });
+    stood.load(Relaxed).then_some(both)
+}
+
+/// What is sent in a flow that a limit ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sent {
+    Message(usize),
+    Call,
+    /// A call that is answered by what flows.
+    Reply,
+}
+
+/// The limit passes in the middle of a flow, at either end: each is told what is known of it, and goes on.
+#[test]
+fn a_limit_ends_a_flow_in_the_middle_at_either_end() {
+    const LONG: usize = 5 * CAPACITY;
+    // Who stands still, and what the publisher and the consumer are told.
+    let cases = [
+        (Sent::Message(LONG), "flow:drained", ["TimedOut No", "Aborted No"]),
+        (Sent::Message(LONG), "flow:filled", ["Aborted No", "TimedOut No"]),
+        // All of it was in the ring: so the consumer has it, and the publisher cannot know.
+        (Sent::Message(40_000), "flow:drained", ["TimedOut Unknown", "Ok"]),
+        (Sent::Call, "flow:drained", ["TimedOut Unknown", "Aborted No"]),
+        (Sent::Call, "flow:filled", ["Aborted Unknown", "TimedOut No"]),
+        (Sent::Reply, "flow:reply-drained", ["Aborted Unknown", "TimedOut Unknown"]),
+        (Sent::Reply, "flow:reply-filled", ["TimedOut Unknown", "CallerGone"]),
+    ];
+    let (first, next) = (support::pattern(1, LONG), support::pattern(2, LONG));
+    for (sent, there, told) in cases {
+        let limit = |end: usize, is_next: bool| match told[end].starts_with("TimedOut") && !is_next {
+            true => SOON,
+            false => Duration::from_secs(5),
+        };
+        let bytes = |is_next: bool| {
+            let bytes = if is_next { &next } else { &first };
+            if let Sent::Message(len) = sent { &bytes[..len] } else { &bytes[..] }
+        };
+        let send = |publisher: &mut Publisher, is_next: bool| {
+            let (bytes, limit) = (bytes(is_next), limit(0, is_next));
+            match sent {
+                Sent::Message(_) => publisher.publish_timeout(bytes, limit),
+                Sent::Call => publisher.call_timeout(bytes, limit).map(|reply| assert_eq!(reply, b"had")),
+                Sent::Reply => publisher.call_timeout(b"?", limit).map(|reply| assert!(reply == bytes)),
+            }
+        };
+        let take = |consumer: &mut Consumer, is_next: bool| {
+            let mut into = Vec::new();
+            let message = consumer.consume_into_timeout(&mut into, limit(1, is_next))?;
+            match sent {
+                Sent::Message(_) => assert!(into == bytes(is_next)),
+                Sent::Call => {
+                    assert!(into == bytes(is_next));
+                    message.reply(b"had")?;
+                }
+                Sent::Reply => message.reply_timeout(bytes(is_next), limit(1, is_next))?,
+            }
+            Ok(())
+        };
+        for wait in [Wait::Spin, Wait::Park, Wait::Adaptive] {
+            let _dog = Watchdog::new(format!("{sent:?} {there} {wait:?}"), Duration::from_secs(60));
+            let both = std::iter::repeat_with(|| stand_still(wait, there, send, take)).flatten().next().unwrap();
+            let in_short = |result: &Result<(), Error>| match result {
+                Ok(()) => "Ok".to_owned(),
+                Err(error) => {
+                    let name = format!("{error:?}").split(' ').next().unwrap().to_owned();
+                    error.delivered().map_or(name.clone(), |delivered| format!("{name} {delivered:?}"))
+                }
+            };
+            assert_eq!([in_short(&both.0), in_short(&both.1)], told, "{sent:?}, still at {there}, {wait:?}");
+        }
+    }
 }

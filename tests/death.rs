@@ -2,9 +2,11 @@
 //! which a process can be gone or seem to be. What the survivor is promised is in docs/recovery.md.
 //!
 //! `death/victim.rs` how a process comes to die at a step. `death/body.rs` messages that tell their
-//! number. `death/exchange.rs` killed while messages go to and fro. `death/door.rs` killed or
+//! number. `death/exchange.rs` killed while messages go to and fro, `death/flow.rs` while they flow. `death/door.rs` killed or
 //! stopped while it creates, opens, sits, leaves, removes. `death/delay.rs` how soon the survivor
 //! knows. `death/identity.rs` forks, zombies, reused pids, namespaces.
+#[path = "support/intruder.rs"]
+mod intruder;
 mod support;
 
 #[path = "death/body.rs"]
@@ -15,6 +17,8 @@ mod delay;
 mod door;
 #[path = "death/exchange.rs"]
 mod exchange;
+#[path = "death/flow.rs"]
+mod flow;
 #[path = "death/identity.rs"]
 mod identity;
 // Namespaces and /proc: what Darwin has not, nor the rules that play it.
@@ -32,8 +36,12 @@ use std::collections::BTreeSet;
 fn every_labelled_step_is_reached() {
     let all: BTreeSet<&str> = antiphon::steps::ALL.iter().copied().collect();
     assert_eq!(all.len(), antiphon::steps::ALL.len(), "a step is listed twice");
-    let killed: BTreeSet<&str> =
-        exchange::STEPS.iter().chain(door::STEPS).flat_map(|steps| steps.iter().copied()).collect();
+    let killed: BTreeSet<&str> = exchange::STEPS
+        .iter()
+        .chain(flow::STEPS)
+        .chain(door::STEPS)
+        .flat_map(|steps| steps.iter().copied())
+        .collect();
     assert_eq!(all, killed, "steps that are listed, and those that a test kills at");
     let mut marked = BTreeSet::new();
     find_marks(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut marked);

@@ -123,7 +123,7 @@ fn errors_of_what_stands_there_say_what_to_do() {
     check(consumer.consume(), "Corrupt", &name, "create it anew");
     region.byte(8).store(99, Relaxed);
     check(Channel::open(&name), "Incompatible", &name, "use the same build");
-    region.byte(8).store(1, Relaxed);
+    region.byte(8).store(2, Relaxed);
     region.byte(80).store(b'\n', Relaxed);
     check(Channel::open(&name), "NameCollision", &name, "choose another name");
     region.byte(80).store(name.as_bytes()[0], Relaxed);

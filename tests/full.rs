@@ -36,7 +36,7 @@ fn free_bytes() -> u64 {
 }
 
 /// The same test in a /dev/shm of its own; `None`, printed, where that cannot be had.
-fn in_a_small_shm(test: &str, role: &str, size: &str) -> Option<Peer> {
+fn in_a_small_shm(test: &str, role: &str, args: &[&str], size: &str) -> Option<Peer> {
     if !is_root(test) || !has_paths(test) {
         return None;
     }
@@ -49,7 +49,7 @@ fn in_a_small_shm(test: &str, role: &str, size: &str) -> Option<Peer> {
     let mut command = Command::new("unshare");
     let script = format!("{mount} && exec \"$0\" \"$@\"");
     command.args(["-m", "sh", "-c", &script]).arg(std::env::current_exe().unwrap());
-    Some(Peer::start_with(command, test, role, &[]))
+    Some(Peer::start_with(command, test, role, args))
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_channel_that_finds_no_space_says_how_much_and_leaves_nothing() {
         return;
     }
     let _watchdog = Watchdog::new("no space", support::PATIENCE);
-    if let Some(mut peer) = in_a_small_shm(this_test!(), "fill", "8m") {
+    if let Some(mut peer) = in_a_small_shm(this_test!(), "fill", &[], "8m") {
         peer.expect("done");
         peer.succeed();
     }
@@ -103,40 +103,56 @@ fn a_channel_that_finds_no_space_says_how_much_and_leaves_nothing() {
 
 #[test]
 fn every_little_space_is_enough_or_leaves_nothing() {
-    if role().is_some() {
-        // From too little for the region to enough for it, but not for one or both semaphores.
-        let page = 4096;
-        let total = (CAPACITY + 64 * 1024) as u64;
-        let (mut made, mut refused) = (0, 0);
-        for spare in 0..8 {
-            let ballast = free_bytes() - (total + spare * page - 3 * page);
-            std::fs::write("/dev/shm/ballast", vec![1; ballast as usize]).unwrap();
-            let (before, free) = (listing(), free_bytes());
-            match SMALL.create("little") {
-                Ok(channel) => {
-                    made += 1;
-                    let mut publisher = channel.publisher().unwrap();
-                    publisher.publish(&[1; CAPACITY]).unwrap();
-                    channel.consumer().unwrap().consume().unwrap();
-                }
-                Err(Error::NoSpace { need, have, .. }) => {
-                    refused += 1;
-                    assert!(have.is_none_or(|have| have < need), "{need} of {have:?}");
-                }
-                Err(error) => panic!("{error:?}"),
-            }
-            assert_eq!((listing(), free_bytes()), (before, free), "{spare}");
-            std::fs::remove_file("/dev/shm/ballast").unwrap();
+    if let Some((_, args)) = role() {
+        if args[0] == "small pages" {
+            use_small_pages();
         }
-        assert!(made > 0 && refused >= 3);
-        say(format!("{made} made, {refused} refused"));
+        // From too little for the region to enough for it, but not for one or both semaphores. The larger one has
+        // huge pages where the kernel has them to give, and a rest.
+        let page = 4096;
+        for capacity in [CAPACITY, 4 * 1024 * 1024] {
+            let (mut made, mut refused) = (0, 0);
+            let total = (capacity + 64 * 1024) as u64;
+            for spare in 0..8 {
+                let ballast = free_bytes() - (total + spare * page - 3 * page);
+                std::fs::write("/dev/shm/ballast", vec![1; ballast as usize]).unwrap();
+                let (before, free) = (listing(), free_bytes());
+                match ChannelOptions::new().capacity(capacity).create("little") {
+                    Ok(channel) => {
+                        made += 1;
+                        let mut publisher = channel.publisher().unwrap();
+                        publisher.publish(&vec![1; capacity]).unwrap();
+                        channel.consumer().unwrap().consume().unwrap();
+                    }
+                    Err(Error::NoSpace { need, have, .. }) => {
+                        refused += 1;
+                        assert!(have.is_none_or(|have| have < need), "{need} of {have:?}");
+                    }
+                    Err(error) => panic!("{error:?}"),
+                }
+                assert_eq!((listing(), free_bytes()), (before, free), "{capacity}, {spare}");
+                std::fs::remove_file("/dev/shm/ballast").unwrap();
+            }
+            println!("{}, {capacity} bytes: {made} made, {refused} refused", args[0]);
+            assert!(made > 0 && refused >= 3);
+        }
+        say("done");
         return;
     }
     let _watchdog = Watchdog::new("little space", support::PATIENCE);
-    if let Some(mut peer) = in_a_small_shm(this_test!(), "fill", "2m") {
-        println!("{}", peer.heard().expect("the child lives"));
-        peer.succeed();
+    for pages in ["huge pages", "small pages"] {
+        if let Some(mut peer) = in_a_small_shm(this_test!(), "fill", &[pages], "7m") {
+            peer.expect("done");
+            peer.succeed();
+        }
     }
+}
+
+/// For the rest of this process; nothing where the system knows no such thing.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes numbers, and concerns this process's pages alone.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) }, 0);
 }
 
 fn open_descriptors() -> Option<usize> {

@@ -1,16 +1,19 @@
 //! Bytes from the other process are input: whatever a third party writes, every operation ends in
 //! its time with an error or an answer, in this process and within the region.
+#[path = "hostile/flow.rs"]
+mod flow;
 #[path = "support/intruder.rs"]
 mod intruder;
 mod support;
 
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher, Wait};
 use intruder::{
-    Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, Pulse, SEAT, SEATS, TURN, USED, has_paths, is_root,
+    Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, PROGRESS, Pulse, RING, SEAT, SEATS, TURN, USED, WANTS,
+    has_paths, is_root,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use support::{Dice, Peer, Watchdog, assert_nothing_left, pattern, role, say, unique};
@@ -20,17 +23,24 @@ const SMALL: ChannelOptions = ChannelOptions::new().capacity(CAPACITY);
 const WAITS: [Wait; 3] = [Wait::Spin, Wait::Park, Wait::Adaptive];
 /// Longer than any limit given here, by far: what takes longer hangs.
 const HANGS: Duration = Duration::from_secs(20);
-const CONTENTS: u64 = 15;
+const CONTENTS: u64 = 16;
+const MESSAGE: u64 = 1;
 const CALL: u64 = 2;
 const STREAM: u64 = 3;
 const CALL_STREAM: u64 = 4;
 const MORE: u64 = 5;
-const CONTINUE: u64 = 6;
-const DRAINED: u64 = 7;
-const AGAIN: u64 = 8;
-const REPLY_STREAM: u64 = 12;
-const REPLY_MORE: u64 = 13;
+const FLOW: u64 = 6;
+const CALL_FLOW: u64 = 7;
+const DRAINED: u64 = 8;
+const AGAIN: u64 = 9;
+const IN_PLACE: u64 = 10;
+const ABORTED: u64 = 11;
+const ORPHANED: u64 = 12;
+const REPLY: u64 = 13;
+const REPLY_FLOW: u64 = 14;
+const NO_REPLY: u64 = 15;
 const ABANDONED: u64 = 1 << 4;
+const RECALLED: u64 = 1 << 5;
 
 fn seed() -> u64 {
     let seed = match std::env::var("ANTIPHON_SEED") {
@@ -355,12 +365,12 @@ fn attack(intruder: &Intruder, saved: &[u64], dice: &mut Dice) {
         u64::MAX,
     ];
     let one_of = |dice: &mut Dice, from: &[u64]| from[dice.below(from.len() as u64) as usize];
-    match dice.below(14) {
+    match dice.below(18) {
         0 | 1 => intruder.word(LENGTH).store(one_of(dice, &lengths), Relaxed),
         // The turn: every content and some that are none, either side, every mark.
         2..=4 => {
             let content = dice.below(CONTENTS + 3);
-            let word = intruder.turn(dice.below(2), content, dice.below(16) << 1);
+            let word = intruder.turn(dice.below(2), content, dice.below(128) << 1);
             intruder.word(LENGTH).store(one_of(dice, &lengths), Relaxed);
             intruder.word(TURN).store(word, Relaxed);
         }
@@ -395,6 +405,24 @@ fn attack(intruder: &Intruder, saved: &[u64], dice: &mut Dice) {
             }
         }
         12 => intruder.restore(saved),
+        // A flow: how far somebody has come, through what, and whether it is wanted, or wanted back.
+        13 | 14 => {
+            let line = intruder.word(PROGRESS[dice.below(2) as usize]);
+            let before = line.load(Relaxed);
+            let jumps = [
+                0,
+                1,
+                before.wrapping_sub(1),
+                before.wrapping_add(4096),
+                before.wrapping_add(1 << 17),
+                1 << 63,
+                u64::MAX,
+            ];
+            line.store(one_of(dice, &jumps), Relaxed);
+        }
+        15 => intruder.word(RING).store(one_of(dice, &[0, 1, 4096, 1 << 16, (1 << 16) + 1, u64::MAX]), Relaxed),
+        16 => intruder.byte(WANTS).store(dice.below(3) as u8, Relaxed),
+        17 => drop(intruder.word(TURN).fetch_xor(1 << (3 + dice.below(4)), Relaxed)),
         _ => drop(intruder.byte(dice.below(USED as u64) as usize).swap(dice.roll() as u8, Relaxed)),
     }
 }
@@ -502,7 +530,8 @@ fn a_length_or_a_turn_that_cannot_be_is_corrupt_and_said_so() {
     let long =
         [STREAM, CALL_STREAM].map(|content| [0, CAPACITY as u64, (1 << 46) + 1].map(|length| (content, length)));
     // Contents that stand in the publisher's turn only, and some that are none.
-    let strange = [0, DRAINED, AGAIN, REPLY_STREAM, 15, 255].map(|content| (content, 5));
+    let strange =
+        [0, DRAINED, AGAIN, IN_PLACE, ORPHANED, REPLY, REPLY_FLOW, NO_REPLY, 16, 255].map(|content| (content, 5));
     let cases = [whole.concat(), long.concat(), strange.to_vec()].concat();
     for (number, (content, length)) in cases.into_iter().enumerate() {
         intruder.word(LENGTH).store(length, Relaxed);
@@ -515,14 +544,17 @@ fn a_length_or_a_turn_that_cannot_be_is_corrupt_and_said_so() {
         works(&mut publisher, &mut consumer, number as u64);
     }
     let replies = [
-        (11, CAPACITY as u64 + 1),
-        (11, u64::MAX),
-        (REPLY_STREAM, 5),
-        (REPLY_STREAM, (1 << 46) + 1),
-        (REPLY_MORE, 70_000),
+        (REPLY, CAPACITY as u64 + 1),
+        (REPLY, u64::MAX),
+        (REPLY_FLOW, (1 << 46) + 1),
+        (REPLY_FLOW, u64::MAX),
         (DRAINED, 5),
+        (IN_PLACE, 5),
+        (FLOW, 70_000),
+        (MORE, 70_000),
         (0, 5),
-        (1, 5),
+        (MESSAGE, 5),
+        (16, 5),
         (255, 5),
     ];
     for (content, length) in replies {
@@ -546,24 +578,38 @@ fn against(
     work: impl FnOnce(&Pulse),
 ) -> u64 {
     let intruder = Intruder::new(name);
-    let stop = AtomicBool::new(false);
+    let turns = AtomicU64::new(0);
+    let pass = || {
+        let word = intruder.word(TURN).load(Acquire);
+        if word & 1 == side {
+            let (content, marks) = answer(word >> 8 & 0xff);
+            intruder.word(LENGTH).store(length, Relaxed);
+            intruder.word(TURN).store(intruder.turn(side ^ 1, content, marks), Release);
+            turns.fetch_add(1, Relaxed);
+        }
+    };
+    while_another_does(pass, work);
+    turns.into_inner()
+}
+
+/// Runs `work` while another thread does `what`, again and again.
+fn while_another_does<T>(what: impl Fn() + Sync, work: impl FnOnce(&Pulse) -> T) -> T {
+    struct Stop<'s>(&'s AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let passing = scope.spawn(|| {
-            let mut count = 0;
-            while !stop.load(Relaxed) {
-                let word = intruder.word(TURN).load(Acquire);
-                if word & 1 == side {
-                    let (content, marks) = answer(word >> 8 & 0xff);
-                    intruder.word(LENGTH).store(length, Relaxed);
-                    intruder.word(TURN).store(intruder.turn(side ^ 1, content, marks), Release);
-                    count += 1;
-                }
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                what();
             }
-            count
         });
-        work(&Pulse::new(HANGS));
-        stop.store(true, Relaxed);
-        passing.join().unwrap()
+        // Also where `work` panics.
+        let _stop = Stop(&is_over);
+        work(&Pulse::new(HANGS))
     })
 }
 
@@ -574,7 +620,16 @@ const A_FEW: u64 = 8;
 fn turns_that_come_for_nothing_do_not_outlast_the_limit() {
     let _watchdog = Watchdog::new("for nothing", Duration::from_secs(60));
     for wait in WAITS {
-        for (content, marks) in [(MORE, 0), (CONTINUE, 0), (CALL, ABANDONED), (STREAM, ABANDONED)] {
+        for (content, marks) in [
+            (MORE, 0),
+            (ABORTED, 0),
+            (CALL, ABANDONED),
+            (STREAM, ABANDONED),
+            (FLOW, ABANDONED),
+            (FLOW, 0),
+            (CALL_FLOW, RECALLED),
+            (CALL_FLOW, ABANDONED | RECALLED),
+        ] {
             let name = unique("again");
             let channel = SMALL.wait(wait).create(&name).unwrap();
             let _publisher = channel.publisher().unwrap();
@@ -602,26 +657,50 @@ fn turns_that_come_for_nothing_do_not_outlast_the_limit() {
 #[test]
 fn a_consumer_that_wants_a_message_again_and_again_does_not_outlast_the_limit() {
     let _watchdog = Watchdog::new("again", Duration::from_secs(60));
-    let bytes = vec![0; 70_000];
     for wait in WAITS {
-        let name = unique("again");
-        let channel = SMALL.wait(wait).create(&name).unwrap();
-        let mut publisher = channel.publisher().unwrap();
-        let _consumer = channel.consumer().unwrap();
-        let turns = against(
-            &name,
-            1,
-            70_000,
-            |_| (AGAIN, 0),
-            |pulse| {
-                let done = pulse.during("publish", || publisher.publish_timeout(&bytes, Duration::ZERO));
-                assert!(matches!(done, Err(Error::TimedOut { .. })), "{done:?}");
-                let done = pulse.during("call", || publisher.call_timeout(&bytes, Duration::ZERO));
-                assert!(matches!(done, Err(Error::TimedOut { .. })), "{done:?}");
-            },
-        );
-        assert!(turns <= A_FEW, "{turns} turns under {wait:?}");
-        Channel::unlink(&name).unwrap();
+        // In rounds and whole; and where the consumer says that it waits to copy out, flowing.
+        for (content, len, wants) in [
+            (AGAIN, 70_000, 0),
+            (AGAIN, 70_000, 1),
+            (AGAIN, 40_000, 1),
+            (IN_PLACE, 70_000, 0),
+            (IN_PLACE, 70_000, 1),
+            (IN_PLACE, 40_000, 1),
+        ] {
+            let name = unique("again");
+            let channel = SMALL.wait(wait).create(&name).unwrap();
+            let mut publisher = channel.publisher().unwrap();
+            let _consumer = channel.consumer().unwrap();
+            Intruder::new(&name).byte(WANTS).store(wants, Relaxed);
+            let bytes = vec![0; len];
+            let is_right = |error: &Error| match error {
+                Error::TimedOut { .. } => true,
+                // It is in place.
+                Error::Corrupt { .. } => content == IN_PLACE,
+                _ => false,
+            };
+            let turns = against(
+                &name,
+                1,
+                70_000,
+                |_| (content, 0),
+                |pulse| {
+                    for limit in [Duration::ZERO, Duration::from_millis(5)] {
+                        if len > CAPACITY {
+                            let done = pulse.during("publish", || publisher.publish_timeout(&bytes, limit));
+                            assert!(is_right(done.as_ref().unwrap_err()), "{done:?} of {content}");
+                        }
+                        let done = pulse.during("call", || publisher.call_timeout(&bytes, limit).map(drop));
+                        assert!(is_right(done.as_ref().unwrap_err()), "{done:?} of {content}");
+                        if content == AGAIN {
+                            break; // It may well be sent a thousand times in five milliseconds.
+                        }
+                    }
+                },
+            );
+            assert!(turns <= 2 * A_FEW, "{turns} turns under {wait:?}");
+            Channel::unlink(&name).unwrap();
+        }
     }
 }
 
@@ -661,12 +740,26 @@ fn a_reply_without_an_end_does_not_outlast_the_limit() {
         let channel = SMALL.wait(wait).create(&name).unwrap();
         let mut publisher = channel.publisher().unwrap();
         let _consumer = channel.consumer().unwrap();
-        let answer = |got| (if got == CALL { REPLY_STREAM } else { REPLY_MORE }, 0);
-        let turns = against(&name, 1, 1 << 46, answer, |pulse| {
-            let got = pulse.during("call", || publisher.call_timeout(b"?", Duration::ZERO));
-            assert!(matches!(got, Err(Error::TimedOut { .. })), "{:?}", got.map(|all| all.len()));
+        let intruder = Intruder::new(&name);
+        let flow = || {
+            if intruder.word(TURN).load(Acquire) & 1 == 1 {
+                intruder.word(LENGTH).store(1 << 30, Relaxed);
+                intruder.word(RING).store(CAPACITY as u64, Relaxed);
+                intruder.word(PROGRESS[0]).store(0, Relaxed);
+                intruder.word(PROGRESS[1]).store(CAPACITY as u64, Relaxed);
+                intruder.word(TURN).store(intruder.turn(0, REPLY_FLOW, 0), Release);
+            } else {
+                // The caller finds more whenever it looks.
+                let drained = intruder.word(PROGRESS[0]).load(Acquire);
+                intruder.word(PROGRESS[1]).store(drained + CAPACITY as u64, Release);
+            }
+        };
+        while_another_does(flow, |pulse| {
+            for limit in [Duration::ZERO, Duration::from_millis(5)] {
+                let got = pulse.during("call", || publisher.call_timeout(b"?", limit));
+                assert!(matches!(got, Err(Error::TimedOut { .. })), "{:?}", got.map(|all| all.len()));
+            }
         });
-        assert!(turns <= A_FEW, "{turns} turns under {wait:?}");
         Channel::unlink(&name).unwrap();
     }
 }

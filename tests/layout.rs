@@ -61,7 +61,7 @@ fn the_identity_is_where_the_page_says() {
     if cfg!(target_endian = "little") {
         assert_eq!(page.bytes(0, 8), b"antiphon");
     }
-    assert_eq!(page.u32(8), 1, "layout version");
+    assert_eq!(page.u32(8), 2, "layout version");
     assert_eq!(page.u32(12), size_of::<usize>() as u32);
     assert!((1..=4).contains(&page.u32(16)), "libc");
     assert_eq!(page.u32(20), 0, "flags");
@@ -159,7 +159,7 @@ fn a_peer_that_knows_the_page_alone_takes_messages_and_answers_calls() {
     let page = Page(Intruder::new(&name));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for (len, content) in [(5, 11), (70_000, 11)] {
+            for (len, content) in [(5, 13), (70_000, 13)] {
                 // By looking alone: it never sleeps, and a caller that sleeps looks at every tick.
                 while page.u64(8192) & 1 == 0 {
                     std::thread::yield_now();
@@ -175,7 +175,7 @@ fn a_peer_that_knows_the_page_alone_takes_messages_and_answers_calls() {
             while page.u64(8192) & 1 == 0 {
                 std::thread::yield_now();
             }
-            page.pass(0, 14);
+            page.pass(0, 15);
         });
         assert_eq!(publisher.call(b"stray").unwrap(), b"yarts");
         let asked = support::pattern(2, 100_000);

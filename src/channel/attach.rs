@@ -42,7 +42,11 @@ impl Shared {
         self.0.sit(side as usize, side.name(), || {
             let turn = self.memory().turn();
             let before = match side {
-                Side::Publisher => turn.repair_publisher(self.reply_is_whole()),
+                // The turn first: a reply that begins to flow after it was looked at is not whole.
+                Side::Publisher => {
+                    let is_mine = turn.look(side).is_ok();
+                    turn.repair_publisher(is_mine && self.reply_is_whole())
+                }
                 Side::Consumer => turn.repair_consumer(),
             };
             match before {
@@ -52,10 +56,11 @@ impl Shared {
         })
     }
 
-    /// Whether all of a reply that flowed last was written.
+    /// Whether all of a reply that flowed last was written. Asked under the publisher's turn.
     fn reply_is_whole(&self) -> bool {
         let memory = self.memory();
-        // Relaxed: whoever sits opposite wrote it before it passed the turn, which `look` acquired.
+        // Relaxed: whoever sits opposite wrote it, and reset both counts, before it passed the turn, which `look`
+        // acquired.
         let len = memory.header().turn.length.load(Relaxed);
         memory.progress(Side::Publisher, 0).theirs() >= len
     }

@@ -427,7 +427,7 @@ impl Consumer {
     }
 
     fn reply_by_flow(&mut self, word: Word, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
-        let (flow, before) = self.end.begin_flow(word, Content::ReplyFlow, bytes.len(), 0);
+        let (flow, before) = self.end.begin_flow(word, Content::ReplyFlow, 0, bytes.len(), 0);
         self.delivered(before)?;
         let pieces = [IoSlice::new(bytes)];
         match self.end.fill(flow, &mut Gather::new(&pieces), 0, deadline) {

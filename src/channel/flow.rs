@@ -57,7 +57,14 @@ pub(super) enum Cut {
 impl End {
     /// Passes the turn for `len` bytes that flow, of which `written` stand in the ring. Returns the word that was
     /// there as well.
-    pub(super) fn begin_flow(&self, mine: Word, content: Content, len: usize, written: usize) -> (Flow, Word) {
+    pub(super) fn begin_flow(
+        &self,
+        mine: Word,
+        content: Content,
+        marks: u64,
+        len: usize,
+        written: usize,
+    ) -> (Flow, Word) {
         let memory = self.memory();
         let header = memory.header();
         let flow = Flow { step: mine.next_step(), len };
@@ -68,7 +75,7 @@ impl End {
         progress.mine.store(written as u64, Relaxed);
         progress.others.store(0, Relaxed);
         step!(self.side, "flow:ready", "flow:reply-ready");
-        (flow, self.pass(mine, content))
+        (flow, self.pass_marked(mine, content, marks))
     }
 
     /// Fills the ring with what is left in `rest`, behind `filled` bytes. False where the flow ended before that.
@@ -150,6 +157,8 @@ impl End {
     pub(super) fn cut_short(&mut self, cut: Cut, call: &'static str, delivered: Delivered) -> Error {
         match cut {
             Cut::Stopped(stop) => self.stopped(stop, call, delivered),
+            // The next one sits there already: so it is no news of the seat.
+            Cut::Ended if self.turn().is_orphaned() => self.peer_died(delivered),
             Cut::Ended => self.aborted(delivered),
             Cut::Corrupt(what) => self.corrupt(what),
         }

@@ -16,7 +16,7 @@
 //! | the word | filler | drainer | left by |
 //! |---|---|---|---|
 //! | `Flow`, `CallFlow`, `ReplyFlow`, at the flow's step | fills, waits for room, or has filled all | drains, or waits for bytes | the drainer's passing; *abandoned* |
-//! | the same, *abandoned* by the filler | writes no more | drains what there is, then stops | the drainer's passing |
+//! | the same, *abandoned* by the filler, or for a dead one by its successor | writes no more | drains what there is, then stops | the drainer's passing |
 //! | the same, *recalled* | as before, if it was taken | as before, if it was taken | as before; if it was not taken, see `turn.rs` |
 //! | a later step | writes no more | has stopped | |
 //!

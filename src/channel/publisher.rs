@@ -286,7 +286,8 @@ impl Publisher {
             };
             match (word.content(), content) {
                 // Nobody copied it out: so it waits where it stands.
-                (Some(Content::InPlace), _) => may_flow = false,
+                (Some(Content::InPlace), _) if flows => may_flow = false,
+                (Some(Content::InPlace), _) => return Err(self.end.corrupt("a message in place wanted in place")),
                 (Some(Content::Again), _) if deadline.is_over() => {
                     return Err(self.end.stopped(Stop::TimedOut, call, long.at_worst));
                 }
@@ -325,7 +326,7 @@ impl Publisher {
     fn flow(&mut self, mine: Word, long: &mut Long<'_>) -> Result<Word, Error> {
         let Long { written, len, deadline, call, .. } = *long;
         let content = if long.content.is_call() { Content::CallFlow } else { Content::Flow };
-        let (flow, _) = self.end.begin_flow(mine, content, len, written);
+        let (flow, _) = self.end.begin_flow(mine, content, long.marks, len, written);
         let filled = self.end.fill(flow, &mut long.rest, written, deadline);
         if matches!(filled, Ok(true)) {
             long.at_worst = Delivered::Unknown;

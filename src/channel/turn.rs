@@ -9,6 +9,7 @@
 //! bit 3        redelivered   what stands here was taken before by a consumer that let go of it unread
 //! bit 4        abandoned     who waits for the turn has given up what it waits for
 //! bit 5        recalled      the publisher wants a flow back that nobody has taken yet
+//! bit 6        orphaned      who let a reply flow is dead; set with *abandoned*, by whoever takes its seat
 //! bits 8..16   content       what the payload holds, see `Content`
 //! bits 16..64  step          one more with every passing
 //! ```
@@ -22,8 +23,8 @@
 //! |---|---|---|
 //! | `Nothing` | acknowledged, or never had anything | `Message`, `Call`, `Stream`, `CallStream`, `Flow`, `CallFlow` |
 //! | `Drained` | copied a round, and wants the next | `More`; once it has given up, as under `Nothing` |
-//! | `Again` | gave a long message back unread | `Message`, `Call`, `Stream`, `CallStream` |
-//! | `InPlace` | wants it where it stands, or nobody took it | as under `Again` |
+//! | `Again` | gave a long message back unread | the same again, *redelivered* |
+//! | `InPlace` | wants what flows where it stands, or nobody took it | `Message`, `Call`, `Stream`, `CallStream` |
 //! | `Aborted` | will not have the rest, or has lost it | as under `Nothing` |
 //! | `Orphaned` | found what a dead consumer had begun | as under `Nothing` |
 //! | `Reply`, `NoReply` | answered the call | as under `Nothing` |
@@ -94,6 +95,7 @@ const SIDE: u64 = 1;
 pub(crate) const REDELIVERED: u64 = 1 << 3;
 pub(crate) const ABANDONED: u64 = 1 << 4;
 const RECALLED: u64 = 1 << 5;
+const ORPHANED: u64 = 1 << 6;
 const CONTENT_SHIFT: u32 = 8;
 const STEP_SHIFT: u32 = 16;
 
@@ -194,6 +196,11 @@ impl Word {
 
     pub(crate) fn is_abandoned(self) -> bool {
         self.0 & ABANDONED != 0
+    }
+
+    /// Whether who let this reply flow is dead.
+    pub(crate) fn is_orphaned(self) -> bool {
+        self.0 & ORPHANED != 0
     }
 
     pub(crate) fn has_sleeping(self, side: Side) -> bool {
@@ -346,6 +353,10 @@ impl<C: Cell> Turn<'_, C> {
     /// `side`, which waits, gives up what it waits for. The word, where the turn came first: there is something to
     /// take after all. Otherwise what became of it: the other end never had it and never will, or has it, or had it.
     pub(crate) fn abandon(&self, side: Side) -> Result<Word, Delivered> {
+        self.abandon_marked(side, 0)
+    }
+
+    fn abandon_marked(&self, side: Side, marks: u64) -> Result<Word, Delivered> {
         // Relaxed: as in `arm`.
         let mut seen = Word(self.word.load(Relaxed));
         loop {
@@ -355,7 +366,7 @@ impl<C: Cell> Turn<'_, C> {
             }
             // EDGE abandon (release): by the fence. And by this: a consumer that gives up its flowing reply has stopped
             // writing it, and the publisher may use the payload.
-            match self.word.compare_exchange(seen.0, seen.0 | ABANDONED, Release, Relaxed) {
+            match self.word.compare_exchange(seen.0, seen.0 | ABANDONED | marks, Release, Relaxed) {
                 Ok(_) => break,
                 Err(changed) => seen = Word(changed),
             }
@@ -368,6 +379,12 @@ impl<C: Cell> Turn<'_, C> {
         let was_taken = self.taken.load(Relaxed) == seen.step();
         let was_taken = was_taken || seen.is_redelivered() || is_later_round;
         Err(if was_taken { Delivered::Unknown } else { Delivered::No })
+    }
+
+    /// Whether a reply flowed whose consumer is dead.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        // Relaxed: it says why a flow ended, which was seen before.
+        Word(self.word.load(Relaxed)).is_orphaned()
     }
 
     /// The consumer lets go of a whole message unread: it stays, marked.
@@ -403,7 +420,7 @@ impl<C: Cell> Turn<'_, C> {
             Err(word) => {
                 if word.content() == Some(Content::ReplyFlow) {
                     // Nobody will write the rest of it.
-                    let _ = self.abandon(Side::Consumer);
+                    let _ = self.abandon_marked(Side::Consumer, ORPHANED);
                 }
                 return None;
             }

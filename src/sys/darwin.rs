@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 #[cfg(target_vendor = "apple")]
@@ -73,9 +74,17 @@ pub(crate) fn current_cpu() -> Option<u32> {
 }
 
 /// Shared memory is backed by swap, and takes no reservation.
-pub(crate) fn reserve(_object: &OwnedFd, _len: usize) -> io::Result<()> {
+pub(crate) fn seed(_object: &OwnedFd, _len: usize) -> io::Result<()> {
     Ok(())
 }
+
+/// As above.
+pub(crate) fn reserve(_object: &OwnedFd, _base: NonNull<u8>, _len: usize) -> io::Result<()> {
+    Ok(())
+}
+
+/// Huge pages cannot be asked for.
+pub(crate) use region::map_anywhere as map;
 
 /// No file system stands behind it that could tell.
 pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {

@@ -13,7 +13,7 @@
 //! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds |
 //! | foreign | anything else | refused, and never touched |
 //!
-//! **Building**, in order: size, reserve, `MAKING`, fill in, semaphores made anew, a seat, the magic. **Removing**,
+//! **Building**, in order: seed, size, reserve, `MAKING`, fill in, semaphores made anew, a seat, the magic. **Removing**,
 //! in order: the mark `removed`, the semaphores, the region's name, the registry's. The region's name goes last,
 //! since the door hangs on it: as long as it stands, nobody can make new semaphores of the same name that the remover
 //! would then take away.
@@ -426,15 +426,23 @@ impl Entering<'_> {
         let object = Anchor::object(&name.region(), mode);
         let object = object.map_err(|e| system(name, "shm_open", e))?;
         let object = object.ok_or_else(|| not_found(name))?;
+        let (need, have) = (total as u64, super::bytes_free(&object));
+        let no_space = || Error::NoSpace { name: name.to_string(), need, have };
+        if have.is_some_and(|have| have < need) {
+            return Err(no_space());
+        }
+        let reserved = |result: io::Result<()>| {
+            result.map_err(|e| match e.kind() {
+                io::ErrorKind::StorageFull => no_space(),
+                _ => system(name, "fallocate", e),
+            })
+        };
+        reserved(super::seed(&object, total))?;
         region::set_len(&object, total).map_err(|e| system(name, "ftruncate", e))?;
         step!("create:sized");
-        let free = super::bytes_free(&object);
-        super::reserve(&object, total).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull => Error::NoSpace { name: name.to_string(), need: total as u64, have: free },
-            _ => system(name, "fallocate", e),
-        })?;
-        step!("create:reserved");
         let region = Mapping::new(&object, total).map_err(|e| system(name, "mmap", e))?;
+        reserved(region.reserve(&object))?;
+        step!("create:reserved");
         self.fill_in(&region);
         step!("create:filled");
         let bells = self.new_bells(mode)?;

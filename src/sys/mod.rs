@@ -9,7 +9,9 @@
 //! | `Exit` | a watch on a process's end that is cheap to look at; or none |
 //! | `pid_namespace` | a number for the set of processes among which pids are unique and start times comparable |
 //! | `current_cpu` | the processor that this thread runs on, where that is cheap to know |
-//! | `reserve` | take an object's pages now, so that touching them cannot fail later |
+//! | `seed` | take what a look at a half-made object touches |
+//! | `map` | map an object, where its pages can be large if the system has such |
+//! | `reserve` | take all of a mapped object's pages now, so that touching them cannot fail later |
 //! | `bytes_free` | how much the shared-memory file system could still give |
 //! | `wait_at_most` | sleep on a named semaphore with a limit, by a clock that nobody sets |
 //! | `allow` | give a new semaphore the mode that was asked for, whatever the umask |
@@ -57,7 +59,7 @@ use darwin as platform;
 #[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules)))]
 use linux as platform;
 
-pub(crate) use platform::{Anchor, LIBC_FLAVOUR, bytes_free, current_cpu, reserve};
+pub(crate) use platform::{Anchor, LIBC_FLAVOUR, bytes_free, current_cpu, seed};
 
 use std::io;
 

@@ -4,7 +4,7 @@
 
 use super::copy::{Target, copy, take};
 use super::layout::Head;
-use super::{if_there, io_error, retry};
+use super::{if_there, io_error, platform, retry};
 use nix::fcntl::OFlag;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
@@ -62,6 +62,15 @@ pub(crate) fn is_mine(fd: &OwnedFd) -> io::Result<bool> {
     Ok(fstat(fd).map_err(io_error)?.st_uid == nix::unistd::geteuid().as_raw())
 }
 
+/// Maps the first `len` bytes of `object` where the kernel likes.
+pub(crate) fn map_anywhere(object: &OwnedFd, len: usize) -> io::Result<NonNull<u8>> {
+    let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: the kernel chooses the address, so that nothing that is mapped is replaced.
+    let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, object.as_fd(), 0) };
+    Ok(base.map_err(io_error)?.cast())
+}
+
 /// A shared mapping of a whole object.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
@@ -76,12 +85,12 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `len` bytes of `object`.
     pub(crate) fn new(object: &OwnedFd, len: usize) -> io::Result<Self> {
-        let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the kernel chooses the address, so that nothing that is mapped is replaced.
-        let base =
-            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, object.as_fd(), 0) }.map_err(io_error)?;
-        Ok(Mapping { base: base.cast(), len })
+        Ok(Mapping { base: platform::map(object, len)?, len })
+    }
+
+    /// Takes every page of `object`, which this is a mapping of, so that touching them cannot fail.
+    pub(crate) fn reserve(&self, object: &OwnedFd) -> io::Result<()> {
+        platform::reserve(object, self.base, self.len)
     }
 
     pub(crate) fn len(&self) -> usize {

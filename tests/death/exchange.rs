@@ -10,12 +10,14 @@
 //! * the survivor is told of the death once, and goes on with the next peer on the same name.
 
 use crate::body::{REPLY, body, number_of};
+use crate::intruder::{Intruder, WANTS};
 use crate::support::{Peer, Watchdog, assert_nothing_left, role, say, unique};
 use crate::this_test;
 use crate::victim::{End, Plan, deaths, follow, outlive, ready, steps_told, tell_steps};
 use antiphon::{ChannelOptions, Consumer, Delivered, Error, Publisher, Wait};
 use std::collections::BTreeSet;
 use std::io::IoSlice;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// The steps at which each of the tests below kills, or fails.
@@ -47,7 +49,7 @@ const PUBLISHER_LONG: &[&str] = &[
     "send:round-passed",
     "send:answered",
     "call:answered",
-    "call:round-read",
+    "flow:reply-drained",
 ];
 const CONSUMER_INLINE: &[&str] = &[
     "consume:seen",
@@ -69,33 +71,75 @@ const CONSUMER_LONG: &[&str] = &[
     "consume:rung",
     "consume:round-passed",
     "reply:begun",
-    "reply:round-passed",
+    "flow:reply-ready",
 ];
 const GIVING_UP: &[&str] = &["call:abandoned"];
 /// The tests by size kill there too, whenever the victim happens to sleep.
 const SLEEPING: &[&str] = &["sleep:armed", "sleep:woken"];
 
 #[derive(Debug, Clone, Copy)]
-struct Class {
-    capacity: usize,
-    len: usize,
+pub struct Class {
+    pub capacity: usize,
+    pub len: usize,
     /// Messages that the victim's life lasts for.
-    messages: u64,
+    pub messages: u64,
+    pub kind: Kind,
+}
+
+/// What is sent, and what of it is long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Messages and calls, sent and taken in several ways.
+    Mixed,
+    /// Messages that flow.
+    Flow,
+    /// Calls that flow, with short replies.
+    CallFlow,
+    /// Short calls whose replies flow.
+    ReplyFlow,
+}
+
+const KINDS: [Kind; 4] = [Kind::Mixed, Kind::Flow, Kind::CallFlow, Kind::ReplyFlow];
+
+impl Class {
+    fn message_len(&self) -> usize {
+        if self.kind == Kind::ReplyFlow { 8 } else { self.len }
+    }
+
+    fn reply_len(&self) -> usize {
+        if self.kind == Kind::CallFlow { 8 } else { self.len }
+    }
+
+    fn is_call(&self, number: u64) -> bool {
+        match self.kind {
+            Kind::Mixed if self.messages < 6 => number % 2 == 1,
+            Kind::Mixed => matches!(number % 6, 2 | 4),
+            Kind::Flow => false,
+            Kind::CallFlow | Kind::ReplyFlow => true,
+        }
+    }
+
+    /// Whether message `round` is taken by `consume_into`, so that it may flow.
+    fn is_copied_out(&self, round: u64) -> bool {
+        self.kind != Kind::Mixed || round % 2 == 1
+    }
 }
 
 const MIB: usize = 1 << 20;
-const SMALL: usize = 64 * 1024;
-const INLINE: Class = Class { capacity: SMALL, len: 8, messages: 6 };
-const WHOLE: Class = Class { capacity: 4 * MIB, len: 4 * MIB, messages: 6 };
-const LONG: Class = Class { capacity: SMALL, len: 5 * SMALL + 77, messages: 6 };
-const HUGE: Class = Class { capacity: 4 * MIB, len: 40 * MIB, messages: 2 };
+pub const SMALL: usize = 64 * 1024;
+const INLINE: Class = Class { capacity: SMALL, len: 8, messages: 6, kind: Kind::Mixed };
+/// Too long for the turn's line, and too short to flow.
+const SHORT: Class = Class { capacity: SMALL, len: 20_000, messages: 6, kind: Kind::Mixed };
+const WHOLE: Class = Class { capacity: 4 * MIB, len: 4 * MIB, messages: 6, kind: Kind::Mixed };
+const LONG: Class = Class { capacity: SMALL, len: 5 * SMALL + 77, messages: 6, kind: Kind::Mixed };
+const HUGE: Class = Class { capacity: 4 * MIB, len: 40 * MIB, messages: 2, kind: Kind::Mixed };
 
 /// How long one life and death may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-const EVERY_WAIT: &[Wait] = &[Wait::Spin, Wait::Park, Wait::Adaptive];
+pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const EVERY_WAIT: &[Wait] = &[Wait::Spin, Wait::Park, Wait::Adaptive];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub enum Side {
     Publisher,
     Consumer,
 }
@@ -124,8 +168,8 @@ fn a_publisher_killed_at_any_step_of_an_inline_message() {
 }
 
 #[test]
-fn a_publisher_killed_at_any_step_of_a_message_that_fills_the_payload() {
-    matrix(this_test!(), Side::Publisher, &[(WHOLE, EVERY_WAIT)], PUBLISHER_WHOLE);
+fn a_publisher_killed_at_any_step_of_a_message_in_the_payload() {
+    matrix(this_test!(), Side::Publisher, &[(WHOLE, EVERY_WAIT), (SHORT, &[Wait::Park])], PUBLISHER_WHOLE);
 }
 
 #[test]
@@ -140,8 +184,8 @@ fn a_consumer_killed_at_any_step_of_an_inline_message() {
 }
 
 #[test]
-fn a_consumer_killed_at_any_step_of_a_message_that_fills_the_payload() {
-    matrix(this_test!(), Side::Consumer, &[(WHOLE, EVERY_WAIT)], CONSUMER_WHOLE);
+fn a_consumer_killed_at_any_step_of_a_message_in_the_payload() {
+    matrix(this_test!(), Side::Consumer, &[(WHOLE, EVERY_WAIT), (SHORT, &[Wait::Park])], CONSUMER_WHOLE);
 }
 
 #[test]
@@ -151,6 +195,17 @@ fn a_consumer_killed_at_any_step_of_a_long_message() {
 }
 
 fn matrix(test: &str, victim: Side, classes: &[(Class, &[Wait])], steps: &[&str]) {
+    matrix_of(test, victim, classes, steps, |rehearsed, _| deaths(rehearsed));
+}
+
+/// Kills at each of `plans`, which are made of what was rehearsed.
+pub fn matrix_of(
+    test: &str,
+    victim: Side,
+    classes: &[(Class, &[Wait])],
+    steps: &[&str],
+    plans: impl Fn(&[(String, u32)], Class) -> Vec<Plan>,
+) {
     if let Some((_, args)) = role() {
         return live(&args);
     }
@@ -165,7 +220,7 @@ fn matrix(test: &str, victim: Side, classes: &[(Class, &[Wait])], steps: &[&str]
                 }
                 let case = Case { victim, class: *class, wait, next, plan: Plan::Rehearse };
                 let rehearsed = steps_told(&run(test, &case).end.words);
-                for plan in deaths(&rehearsed) {
+                for plan in plans(&rehearsed, *class) {
                     let case = Case { plan: plan.clone(), ..case };
                     let outcome = run(test, &case);
                     let Plan::Die { step, .. } = plan else { unreachable!() };
@@ -193,12 +248,12 @@ struct Outcome {
 
 /// A message as it came to a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Delivery {
-    number: u64,
-    marked: bool,
+pub struct Delivery {
+    pub number: u64,
+    pub marked: bool,
 }
 
-fn options(class: Class, wait: Wait) -> ChannelOptions {
+pub fn options(class: Class, wait: Wait) -> ChannelOptions {
     ChannelOptions::new().capacity(class.capacity).wait(wait)
 }
 
@@ -208,8 +263,9 @@ fn run(test: &str, case: &Case) -> Outcome {
     let channel = options(case.class, case.wait).create(&name).unwrap();
     let side = format!("{:?}", case.victim);
     let wait = format!("{:?}", case.wait);
-    let Class { len, messages, .. } = case.class;
-    let args = [&name, &case.plan.to_word(), &side, &wait, &len.to_string(), &messages.to_string()];
+    let Class { len, messages, kind, .. } = case.class;
+    let (len, messages, kind) = (len.to_string(), messages.to_string(), format!("{kind:?}"));
+    let args = [&name, &case.plan.to_word(), &side, &wait, &len, &messages, &kind];
     let args = args.map(String::as_str);
     let outcome = std::panic::catch_unwind(|| match case.victim {
         Side::Publisher => {
@@ -237,24 +293,31 @@ fn wait_of(word: &str) -> Wait {
     *EVERY_WAIT.iter().find(|wait| format!("{wait:?}") == word).unwrap()
 }
 
-fn live(args: &[String]) {
+pub fn live(args: &[String]) {
     let wait = wait_of(&args[3]);
-    let (len, messages) = (args[4].parse().unwrap(), args[5].parse().unwrap());
+    let kind = args.get(6).map_or("Mixed", |kind| kind);
+    let class = Class {
+        capacity: 0, // The maker's choice.
+        len: args[4].parse().unwrap(),
+        messages: args[5].parse().unwrap(),
+        kind: *KINDS.iter().find(|known| format!("{known:?}") == kind).unwrap(),
+    };
     let channel = ChannelOptions::new().wait(wait).open(&args[0]).unwrap();
     if args[2] == "Publisher" {
         let mut publisher = channel.publisher().unwrap();
+        let wanted = Wanted::new(&args[0]);
         ready();
         follow(&args[1]);
-        for number in 0..messages {
-            send_one(&mut publisher, number, len, messages).unwrap();
+        for number in 0..class.messages {
+            send_one(&mut publisher, number, class, &wanted).unwrap();
             say(format_args!("acknowledged {number}"));
         }
     } else {
         let mut consumer = channel.consumer().unwrap();
         ready();
         follow(&args[1]);
-        for round in 0..messages {
-            take_one(&mut consumer, round % 2 == 1, |delivery| {
+        for round in 0..class.messages {
+            take(&mut consumer, round, class, |delivery| {
                 say(format_args!("got {} {}", delivery.number, delivery.marked));
             })
             .unwrap();
@@ -263,24 +326,45 @@ fn live(args: &[String]) {
     tell_steps();
 }
 
-fn is_call(number: u64, messages: u64) -> bool {
-    if messages < 6 { number % 2 == 1 } else { matches!(number % 6, 2 | 4) }
+/// Whether the consumer waits to copy out: what is sent then, flows.
+pub struct Wanted(Intruder);
+
+impl Wanted {
+    pub fn new(name: &str) -> Wanted {
+        Wanted(Intruder::new(name))
+    }
+
+    /// Waits until it does; not for long, as it may be dead.
+    pub fn wait(&self) {
+        let until = Instant::now() + Duration::from_millis(30);
+        while self.0.byte(WANTS).load(Relaxed) == 0 && Instant::now() < until {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Says it for a consumer that does not.
+    pub fn pretend(&self) {
+        self.0.word(WANTS / 8 * 8).store(u64::from_ne_bytes([0, 0, 0, 0, 1, 0, 0, 0]), Relaxed);
+    }
 }
 
 /// Publishes or calls, each in several ways. A reply has to be the right one.
-fn send_one(publisher: &mut Publisher, number: u64, len: usize, messages: u64) -> Result<(), Error> {
-    let bytes = body(number, len);
-    if is_call(number, messages) {
+pub fn send_one(publisher: &mut Publisher, number: u64, class: Class, wanted: &Wanted) -> Result<(), Error> {
+    let bytes = body(number, class.message_len());
+    if matches!(class.kind, Kind::Flow | Kind::CallFlow) {
+        wanted.wait();
+    }
+    if class.is_call(number) {
         let reply = publisher.call(&bytes)?;
         assert_eq!(number_of(&reply), Ok(number + REPLY));
-        assert_eq!(reply.len(), len);
+        assert_eq!(reply.len(), class.reply_len());
     } else if number % 3 != 1 {
         publisher.publish(&bytes)?;
-    } else if len > SMALL {
-        let (front, back) = bytes.split_at(len / 3);
+    } else if bytes.len() > SMALL {
+        let (front, back) = bytes.split_at(bytes.len() / 3);
         publisher.publish_vectored(&[IoSlice::new(front), IoSlice::new(back)])?;
     } else {
-        let mut loan = publisher.loan(len)?;
+        let mut loan = publisher.loan(bytes.len())?;
         loan.copy_from(0, &bytes);
         loan.publish()?;
     }
@@ -288,7 +372,21 @@ fn send_one(publisher: &mut Publisher, number: u64, len: usize, messages: u64) -
 }
 
 /// Takes the next message, tells of it, and only then lets go of it or replies.
-fn take_one(consumer: &mut Consumer, copy_out: bool, tell: impl FnOnce(Delivery)) -> Result<u64, Error> {
+pub fn take_one(consumer: &mut Consumer, copy_out: bool, tell: impl FnOnce(Delivery)) -> Result<u64, Error> {
+    take_and_reply(consumer, copy_out, None, tell)
+}
+
+/// The same, as `class` has it.
+pub fn take(consumer: &mut Consumer, round: u64, class: Class, tell: impl FnOnce(Delivery)) -> Result<u64, Error> {
+    take_and_reply(consumer, class.is_copied_out(round), Some(class), tell)
+}
+
+fn take_and_reply(
+    consumer: &mut Consumer,
+    copy_out: bool,
+    class: Option<Class>,
+    tell: impl FnOnce(Delivery),
+) -> Result<u64, Error> {
     let mut bytes = Vec::new();
     let message = if copy_out {
         consumer.consume_into(&mut bytes)?
@@ -301,7 +399,8 @@ fn take_one(consumer: &mut Consumer, copy_out: bool, tell: impl FnOnce(Delivery)
     assert_eq!(bytes.len(), message.len());
     tell(Delivery { number, marked: message.redelivered() });
     if message.is_call() {
-        message.reply(&body(number + REPLY, bytes.len()))?;
+        let len = class.filter(|_| number < FRESH).map_or(bytes.len(), |class| class.reply_len());
+        message.reply(&body(number + REPLY, len))?;
     }
     Ok(number)
 }
@@ -377,7 +476,7 @@ fn outlive_publisher(case: &Case, name: &str, mut consumer: Consumer, mut victim
         });
         let mut deaths = 0;
         for round in 0.. {
-            match take_one(&mut consumer, round % 2 == 0, |delivery| deliveries.push(delivery)) {
+            match take(&mut consumer, round + 1, case.class, |delivery| deliveries.push(delivery)) {
                 Ok(LAST) => break,
                 Ok(_) => {}
                 Err(error @ (Error::PeerDied { .. } | Error::Disconnected { .. })) => {
@@ -418,11 +517,12 @@ fn outlive_consumer(case: &Case, name: &str, mut publisher: Publisher, mut victi
         let mut consumer = channel.consumer().unwrap();
         let mut deliveries = Vec::new();
         let mut round = 0;
-        while take_one(&mut consumer, round % 2 == 0, |delivery| deliveries.push(delivery)).unwrap() != LAST {
+        while take(&mut consumer, round + 1, case.class, |delivery| deliveries.push(delivery)).unwrap() != LAST {
             round += 1;
         }
         deliveries
     };
+    let wanted = Wanted::new(name);
     let mut acknowledged = Vec::new();
     let mut undelivered = Vec::new();
     let mut told = None;
@@ -434,7 +534,7 @@ fn outlive_consumer(case: &Case, name: &str, mut publisher: Publisher, mut victi
         });
         // More than the victim takes: so either its end is told, or the next one takes the rest.
         for number in 0..2 * case.class.messages.max(3) {
-            let sent = send_one(&mut publisher, number, case.class.len, case.class.messages);
+            let sent = send_one(&mut publisher, number, case.class, &wanted);
             match sent {
                 Ok(()) => acknowledged.push(number),
                 Err(error @ (Error::PeerDied { .. } | Error::Disconnected { .. })) => {
@@ -473,7 +573,7 @@ fn outlive_consumer(case: &Case, name: &str, mut publisher: Publisher, mut victi
     let may_be_unseen = matches!(&case.plan, Plan::Die { step, .. }
         if step == "consume:passed" || step == "consume:rung");
     assert!(
-        missing.is_empty() || (may_be_unseen && missing == [victims] && victims % 2 == 1),
+        missing.is_empty() || (may_be_unseen && missing == [victims] && case.class.is_copied_out(victims)),
         "acknowledged and lost: {missing:?}, delivered {deliveries:?}"
     );
     for delivery in &deliveries {
@@ -562,7 +662,8 @@ const SOON: Duration = Duration::from_millis(20);
 fn give_up(what: &str, args: &[String]) {
     let channel = ChannelOptions::new().open(&args[0]).unwrap();
     let long = body(1, LONG.len);
-    follow(&Plan::Die { step: GIVING_UP[0].to_owned(), nth: 1 }.to_word());
+    let step = if what == "drain" { "consume:passed" } else { GIVING_UP[0] };
+    follow(&Plan::Die { step: step.to_owned(), nth: 1 }.to_word());
     let mut into = Vec::new();
     if what == "call" {
         let mut publisher = channel.publisher().unwrap();
@@ -572,13 +673,13 @@ fn give_up(what: &str, args: &[String]) {
     } else {
         let mut consumer = channel.consumer().unwrap();
         ready();
-        if what == "take" {
+        if what != "reply" {
             consumer.consume_into_timeout(&mut into, SOON).map(drop).unwrap_err();
         } else {
             consumer.consume_into(&mut into).unwrap().reply_timeout(&long, SOON).unwrap_err();
         }
     }
-    unreachable!("it died at {}", GIVING_UP[0]);
+    unreachable!("it died at {step}");
 }
 
 #[test]
@@ -632,27 +733,40 @@ fn a_consumer_killed_while_it_gives_up_leaves_the_publisher_to_the_next() {
     if let Some((what, args)) = role() {
         return give_up(&what, &args);
     }
-    for (what, held_at) in [("take", "send:round-passed"), ("reply", "call:round-read")] {
+    // In the middle of rounds; where the publisher fills, where the consumer does.
+    for (what, held_at) in
+        [("take", "send:round-passed"), ("drain", "flow:publisher-advanced"), ("reply", "flow:reply-drained")]
+    {
         let _watchdog = Watchdog::new(format!("gives up: {what}"), PATIENCE);
         let name = unique("giveup");
         let channel = options(LONG, Wait::Park).create(&name).unwrap();
         let mut publisher = channel.publisher().unwrap();
         let mut victim = Peer::start(this_test!(), what, &[&name]);
         victim.expect("ready");
-        victim.tell("go");
+        // Rounds begin where nobody waits yet.
+        let is_late = what == "take";
+        if !is_late {
+            victim.tell("go");
+        }
         let victim = std::cell::Cell::new(Some(victim));
         // The publisher does not go on before the victim ran out of time and died.
         crate::victim::on_step(move |here| {
             if here == held_at {
-                if let Some(victim) = victim.take() {
+                if let Some(mut victim) = victim.take() {
+                    if is_late {
+                        victim.tell("go");
+                    }
                     assert!(outlive(victim).was_killed);
                 }
             }
         });
-        let error = if what == "take" {
-            publisher.publish(&body(0, LONG.len)).unwrap_err()
-        } else {
+        if what == "drain" {
+            Wanted::new(&name).pretend();
+        }
+        let error = if what == "reply" {
             publisher.call(&body(0, 8)).unwrap_err()
+        } else {
+            publisher.publish(&body(0, LONG.len)).unwrap_err()
         };
         crate::victim::ignore_steps();
         // It said on the turn that it gave up, and only then it died.

@@ -12,6 +12,11 @@ pub const SEAT: usize = 64;
 pub const TURN: usize = 8192;
 pub const LENGTH: usize = TURN + 8;
 pub const NOTES: usize = TURN + 256;
+/// Whether the consumer waits to copy out.
+pub const WANTS: usize = NOTES + 128 + 68;
+pub const RING: usize = TURN + 512;
+/// How far the publisher and the consumer have come in a flow.
+pub const PROGRESS: [usize; 2] = [TURN + 640, TURN + 768];
 /// Everything behind it is spare.
 pub const USED: usize = TURN + 9 * 128;
 /// The identity's own spare bytes are between these.

@@ -227,6 +227,10 @@ impl End {
         if before.is_abandoned() {
             return Ok(Received::Broken(value));
         }
+        if dies == Dies::Replying {
+            self.region.payload.set(value * 10);
+            return Err(Died);
+        }
         let most = if dies == Dies::Flowing { 1 } else { PIECES };
         match self.fill(step, value * 10, 0, most, limit) {
             _ if matches!(dies, Dies::Flowing | Dies::Flowed) => Err(Died),
@@ -436,9 +440,12 @@ fn a_reply_that_flows_comes_whole_or_the_caller_knows_that_it_did_not() {
 
 #[test]
 fn a_caller_learns_that_who_let_its_reply_flow_has_died() {
-    for (dies, expected) in
-        [(Dies::Passed, Sent::Aborted), (Dies::Flowing, Sent::Aborted), (Dies::Flowed, Sent::Answered)]
-    {
+    for (dies, expected) in [
+        (Dies::Passed, Sent::Aborted),
+        (Dies::Replying, Sent::Aborted),
+        (Dies::Flowing, Sent::Aborted),
+        (Dies::Flowed, Sent::Answered),
+    ] {
         // At most two preemptions.
         explore(2, move || {
             let region = Region::new();
