@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub const SPELL: Duration = Duration::from_millis(2);
 /// Fewer samples say nothing.
 pub const ENOUGH: usize = 10;
+/// How many times as many rounds there are at most where the machine does not hold still.
+const PATIENCE: usize = 4;
 /// Fences may differ by this much.
 const STEADY: f64 = 1.2;
 /// A sample may lose one part in so many of its time.
@@ -128,7 +130,8 @@ impl Default for Steady {
 }
 
 impl Steady {
-    /// Sixty rounds, in each of which every contestant has one sample of 2 ms.
+    /// Sixty rounds, in each of which every contestant has one sample of 2 ms. On a machine that is disturbed so often
+    /// that some contestant has fewer than [`ENOUGH`] in the class that was met most, up to four times as many.
     pub const fn new() -> Self {
         Steady { spell: SPELL, rounds: 60, within: None }
     }
@@ -139,7 +142,7 @@ impl Steady {
         self
     }
 
-    /// How many rounds at most.
+    /// How many rounds there are where the machine holds still.
     pub const fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
         self
@@ -171,8 +174,9 @@ impl Steady {
             contestant.judged(None);
         }
         let mut before = Fence::set(pair, None)?;
-        for round in 0..self.rounds {
-            if self.within.is_some_and(|within| round > 0 && began.elapsed() >= within) {
+        for round in 0..self.rounds * PATIENCE {
+            let is_late = self.within.is_some_and(|within| round > 0 && began.elapsed() >= within);
+            if is_late || round >= self.rounds && outcome.is_enough() {
                 break;
             }
             for turn in 0..contestants.len() {
@@ -278,6 +282,12 @@ impl Outcome {
         shown.min_by(|(_, one), (_, other)| {
             other.is_enough().cmp(&one.is_enough()).then(one.median.total_cmp(&other.median))
         })
+    }
+
+    /// Whether every contestant has enough samples in the class that was met most.
+    fn is_enough(&self) -> bool {
+        let Some(class) = self.classes().first().copied() else { return false };
+        (0..self.discarded.len()).all(|index| self.values(index, class).len() >= ENOUGH)
     }
 
     /// The classes that were met, that with the most samples first.

@@ -22,16 +22,6 @@ impl Histogram {
         self.total += 1;
     }
 
-    pub fn append(&mut self, other: &Histogram) {
-        if self.counts.len() < other.counts.len() {
-            self.counts.resize(other.counts.len(), 0);
-        }
-        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
-            *mine += theirs;
-        }
-        self.total += other.total;
-    }
-
     /// How many times were counted.
     pub fn total(&self) -> u64 {
         self.total
@@ -141,9 +131,7 @@ mod tests {
         for nanos in [3, 50, 51, 52, 700, 1_000_000] {
             histogram.add(nanos);
         }
-        let mut more = Histogram::default();
-        more.append(&histogram);
-        let shares = more.shares(10.0, 100_000.0, 40);
+        let shares = histogram.shares(10.0, 100_000.0, 40);
         assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{shares:?}");
         assert!(shares[0] > 0.16 && shares[39] > 0.16, "{shares:?}");
     }

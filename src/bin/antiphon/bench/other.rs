@@ -144,13 +144,7 @@ pub fn answer(name: &str) -> io::Result<()> {
 }
 
 /// A loop for each kind, since what stands beside a call in its loop is measured with it.
-fn work_off(
-    consumer: &mut Consumer,
-    work: Work,
-    len: usize,
-    count: u64,
-    bytes: &mut Vec<u8>,
-) -> Result<(), Error> {
+fn work_off(consumer: &mut Consumer, work: Work, len: usize, count: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
     match work {
         Work::Calls => {
             for _ in 0..count {
@@ -186,10 +180,12 @@ pub struct Ours<'o> {
     pace: Pace,
     message: Vec<u8>,
     reply: Vec<u8>,
-    /// What reading the clock takes, which is in every single call's time.
+    /// What one reading of the clock takes.
     clock_nanos: f64,
-    /// The single calls of the last sample, and of all kept ones.
-    last: Histogram,
+    /// What it adds to a call to be timed alone, as it was in each sample so far.
+    added: Vec<f64>,
+    /// The single calls of the last sample in nanoseconds, that included; and those of all kept ones, without.
+    last: Vec<u64>,
     kept: BTreeMap<Class, Histogram>,
 }
 
@@ -205,7 +201,8 @@ impl<'o> Ours<'o> {
             message,
             reply: Vec::new(),
             clock_nanos: clock_nanos(),
-            last: Histogram::default(),
+            added: Vec::new(),
+            last: Vec::new(),
             kept: BTreeMap::new(),
         }
     }
@@ -267,14 +264,15 @@ impl<'o> Ours<'o> {
         let nanos = self.stretch(publisher, count)?;
         if singles > 0 {
             let mut last = std::mem::take(&mut self.last);
-            let mut before = Instant::now();
-            let clock = self.clock_nanos;
+            last.reserve(singles as usize);
+            let began = Instant::now();
+            let mut before = began;
             self.repeat(publisher, singles, || {
                 let now = Instant::now();
-                let took = now.duration_since(before).as_nanos() as f64 - clock;
-                last.add(took.max(0.0).round() as u64);
+                last.push(now.duration_since(before).as_nanos() as u64);
                 before = now;
             })?;
+            self.added.push(before.duration_since(began).as_nanos() as f64 / singles as f64 - nanos);
             self.last = last;
         }
         self.pace.learn(nanos);
@@ -294,10 +292,24 @@ impl Contestant for Ours<'_> {
     }
 
     fn judged(&mut self, class: Option<Class>) {
-        let last = std::mem::take(&mut self.last);
+        let added = self.added_nanos();
         if let Some(class) = class {
-            self.kept.entry(class).or_default().append(&last);
+            let kept = self.kept.entry(class).or_default();
+            self.last.iter().for_each(|nanos| kept.add(nanos.saturating_sub(added)));
         }
+        self.last.clear();
+    }
+}
+
+impl Ours<'_> {
+    /// What being timed alone adds: the median of what it added in each sample. It is a reading of the clock, and what
+    /// that keeps from being done meanwhile: three of them at most. Long calls differ by more than that from one
+    /// stretch to the next.
+    fn added_nanos(&self) -> u64 {
+        let mut added = self.added.clone();
+        added.sort_by(f64::total_cmp);
+        let median = added.get(added.len() / 2).copied().unwrap_or(0.0);
+        median.clamp(self.clock_nanos, 3.0 * self.clock_nanos) as u64
     }
 }
 

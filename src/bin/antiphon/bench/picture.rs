@@ -3,8 +3,8 @@
 use super::Report;
 use super::rows::{Row, Scenario, digits, size, time};
 use super::svg::{Anchor, Scale, Svg, decades, round_up};
-use antiphon::limits::Class;
 use Anchor::{End, Middle, Start};
+use antiphon::limits::Class;
 
 const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 32.0;
@@ -90,7 +90,11 @@ pub fn draw(report: &Report) -> String {
 /// What may be drawn: ours, of a scenario and class, with enough samples.
 fn of(report: &Report, scenario: Scenario, class: Class) -> Vec<&Row> {
     let here = |row: &&Row| {
-        row.is_ours() && row.scenario == scenario && row.figures.class == class && row.is_enough() && row.limit.is_some()
+        row.is_ours()
+            && row.scenario == scenario
+            && row.figures.class == class
+            && row.is_enough()
+            && row.limit.is_some()
     };
     report.rows.iter().filter(here).collect()
 }
@@ -118,7 +122,8 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
     rows.sort_by_key(|row| row.bytes);
     let loans = of(report, Scenario::Loan, class);
     let title = "A call and its answer, both awake";
-    let panel = Panel::new(svg, at, title, &format!("median round trip by size, Spin, {apart}; both axes logarithmic"));
+    let panel =
+        Panel::new(svg, at, title, &format!("median round trip by size, Spin, {apart}; both axes logarithmic"));
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
     let all = rows.iter().flat_map(|row| [row.figures.median, limit_of(row)]);
     let (low, high) = decades(all.chain(loans.iter().map(|row| row.figures.median)));
@@ -150,7 +155,12 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
     for row in loans {
         let at = point(row, row.figures.median);
         svg.dot(at, "hollow");
-        svg.text((at.0 - 10.0, at.1 + 4.0), End, "ours", &format!("lent, viewed in place: {}", time(row.figures.median)));
+        svg.text(
+            (at.0 - 10.0, at.1 + 4.0),
+            End,
+            "ours",
+            &format!("lent, viewed in place: {}", time(row.figures.median)),
+        );
     }
     legend(svg, &panel, "bare memory, copied in and out");
 }
@@ -161,7 +171,8 @@ fn spread(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
     let mut rows = of(report, Scenario::RoundTrip, class);
     rows.retain(|row| row.wait == Some("Spin") && row.bytes == 8);
     let Some((row, singles)) = rows.first().and_then(|row| Some((row, row.singles.as_ref()?))) else { return };
-    let more = format!("{} calls of {}, Spin, {apart}; both axes logarithmic", thousands(singles.total()), size(row.bytes));
+    let more =
+        format!("{} calls of {}, Spin, {apart}; both axes logarithmic", thousands(singles.total()), size(row.bytes));
     let panel = Panel::new(svg, at, title, &more);
     let (low, high) = (10.0, 1e5);
     let shares = singles.shares(low, high, STEPS);

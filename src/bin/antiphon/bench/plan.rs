@@ -26,7 +26,7 @@ impl Effort {
     /// Rounds at most, and no further one after so many seconds.
     fn steady(self, rounds: usize, seconds: f64) -> Steady {
         let (rounds, seconds) = match self {
-            Effort::Quick => (rounds.div_ceil(8).max(14), seconds / 5.0),
+            Effort::Quick => (rounds.div_ceil(8).max(14), seconds / 3.0),
             Effort::Usual => (rounds, seconds),
             Effort::Full => (rounds * 5, seconds * 6.0),
         };
