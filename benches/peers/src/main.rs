@@ -124,7 +124,7 @@ fn check_one(contestant: &dyn Contestant, most_bytes: usize, folder: &Path) -> R
         scenario::all().filter(|(_, scenario)| contestant.plays(scenario) && scenario.bytes <= most_bytes)
     {
         let Scenario { play, bytes, warm, least, .. } = *scenario;
-        let order = Order { play, bytes, warm, count: least, processor: 0 };
+        let order = Order { play, bytes, warm, count: least, processor: 0, keep: false };
         let processors = if group.cores == Cores::One { [0, 0] } else { [0, 1] };
         let place = format!("{} {}", scenario.name, size_name(bytes));
         let took = pair.run(order, processors).map_err(|failure| format!("{place}: {failure}"))?;

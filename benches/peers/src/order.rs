@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ready PID VERSION                      an end, once, when it stands
-//! PLAY BYTES WARM COUNT PROCESSOR        the driver: go to that processor, do WARM items, then COUNT by the clock
+//! PLAY BYTES WARM COUNT PROCESSOR KEEP   the driver: go to that processor, do WARM items, then COUNT by the clock; keep
+//!                                        the buffers (1), or give those back that are large (0)
 //! took NANOSECONDS                       an end: it is done, and sleeps again; what counts is what the first end says
 //! failed REASON                          an end, before it ends
 //! ```
@@ -17,12 +18,13 @@ pub struct Order {
     pub warm: u64,
     pub count: u64,
     pub processor: usize,
+    pub keep: bool,
 }
 
 impl std::fmt::Display for Order {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Order { play, bytes, warm, count, processor } = self;
-        write!(f, "{} {bytes} {warm} {count} {processor}", play.word())
+        let Order { play, bytes, warm, count, processor, keep } = self;
+        write!(f, "{} {bytes} {warm} {count} {processor} {}", play.word(), u8::from(*keep))
     }
 }
 
@@ -31,7 +33,7 @@ impl std::str::FromStr for Order {
 
     fn from_str(line: &str) -> Result<Self, Failure> {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [play, bytes, warm, count, processor] = words[..] else {
+        let [play, bytes, warm, count, processor, keep] = words[..] else {
             return Err(format!("an order that makes no sense: {line}").into());
         };
         let play = Play::ALL.into_iter().find(|known| known.word() == play);
@@ -41,6 +43,7 @@ impl std::str::FromStr for Order {
             warm: warm.parse()?,
             count: count.parse()?,
             processor: processor.parse()?,
+            keep: keep == "1",
         })
     }
 }
@@ -86,7 +89,7 @@ mod tests {
     #[test]
     fn an_order_survives_the_wire() {
         for play in Play::ALL {
-            let order = Order { play, bytes: 1 << 30, warm: 0, count: 17, processor: 1 };
+            let order = Order { play, bytes: 1 << 30, warm: 0, count: 17, processor: 1, keep: play == Play::OneWay };
             assert_eq!(order.to_string().parse::<Order>().unwrap(), order);
         }
     }
@@ -103,8 +106,8 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         assert!("round-trip 8 1".parse::<Order>().is_err());
-        assert!("dance 8 1 1 0".parse::<Order>().is_err());
-        assert!("round-trip 8 1 -1 0".parse::<Order>().is_err());
+        assert!("dance 8 1 1 0 0".parse::<Order>().is_err());
+        assert!("round-trip 8 1 -1 0 0".parse::<Order>().is_err());
         assert!("perhaps".parse::<Answer>().is_err());
         assert!("took long".parse::<Answer>().is_err());
     }

@@ -103,6 +103,7 @@ struct Entry<'c> {
     player: Rc<RefCell<Player<'c>>>,
     scenario: &'static Scenario,
     processors: [usize; 2],
+    keeps: bool,
     nanos_each: f64,
 }
 
@@ -115,7 +116,7 @@ impl antiphon::limits::Contestant for Entry<'_> {
         let Scenario { play, bytes, warm, least, most, .. } = *self.scenario;
         let fill = if self.nanos_each > 0.0 { (spell.as_nanos() as f64 / self.nanos_each) as u64 } else { 0 };
         let count = fill.clamp(least, most);
-        let order = Order { play, bytes, warm, count, processor: 0 };
+        let order = Order { play, bytes, warm, count, processor: 0, keep: self.keeps };
         match player.pair.run(order, self.processors) {
             Ok(took) => {
                 self.nanos_each = took.as_nanos() as f64 / count as f64;
@@ -149,6 +150,7 @@ fn play(
     league: &mut League,
 ) -> Result<(), Failure> {
     let processors = bare.places().cpus().unwrap_or([0, 0]);
+    let keeps = fits(group, players);
     let mut places = Vec::new();
     let mut entries: Vec<Box<dyn antiphon::limits::Contestant + '_>> = Vec::new();
     for scenario in group.scenarios {
@@ -161,7 +163,7 @@ fn play(
             if contestant.plays(scenario) {
                 places.push(Place { scenario, contestant: contestant.name().to_owned() });
                 let player = Rc::clone(player);
-                entries.push(Box::new(Entry { player, scenario, processors, nanos_each: 0.0 }));
+                entries.push(Box::new(Entry { player, scenario, processors, keeps, nanos_each: 0.0 }));
             }
         }
     }
@@ -180,6 +182,30 @@ fn play(
         }
     }
     Ok(())
+}
+
+/// Whether the buffers of all players fit into memory at once, and the limit's. Then they are kept from sample to
+/// sample: touching a gigabyte takes longer than moving it.
+fn fits(group: &Group, players: &[Rc<RefCell<Player<'_>>>]) -> bool {
+    let largest = |scenarios: &[Scenario]| scenarios.iter().map(|scenario| scenario.bytes).max().unwrap_or(0);
+    let playing = players.iter().filter(|player| {
+        let contestant = player.borrow().contestant;
+        group.scenarios.iter().any(|scenario| contestant.plays(scenario))
+    });
+    let playing = playing.count();
+    let needed = 2 * largest(group.scenarios) * (playing + 1);
+    let available = line_of("/proc/meminfo", "MemAvailable").and_then(|line| {
+        let kib = line.split_whitespace().next()?.parse::<usize>().ok()?;
+        Some(kib << 10)
+    });
+    available.is_some_and(|available| needed < available / 4 * 3)
+}
+
+/// What a line of a file of keys and values says.
+fn line_of(path: &str, key: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_once([':', '='])?.1.trim().trim_matches('"').to_owned())
 }
 
 /// The rows of one place, one for each class in which anything was kept.
@@ -223,11 +249,6 @@ fn machine() -> BTreeMap<String, String> {
         if let Some(value) = value {
             machine.insert(what.to_owned(), value.trim().to_owned());
         }
-    };
-    let line_of = |path: &str, key: &str| {
-        let text = std::fs::read_to_string(path).ok()?;
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_once([':', '='])?.1.trim().trim_matches('"').to_owned())
     };
     note("processor", line_of("/proc/cpuinfo", "model name"));
     note("processors", std::thread::available_parallelism().ok().map(|count| count.to_string()));

@@ -33,7 +33,9 @@ fn obey(wire: &mut OwnWire, contestant: &dyn Contestant, side: Side, folder: &Pa
         let began = Instant::now();
         end.exchange(order.play, order.count, &mut room)?;
         let took = began.elapsed();
-        room.give_up_what_is_large();
+        if !order.keep {
+            room.give_up_what_is_large();
+        }
         wire.answer(&Answer::Took(took.as_nanos() as u64))?;
     }
     Ok(())

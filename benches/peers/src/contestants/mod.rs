@@ -77,7 +77,7 @@ pub struct Room {
     pub incoming: Vec<u8>,
 }
 
-/// What is larger is given back after each order: there are many contestants.
+/// What is larger is given back after each order unless the order has it kept: there are many contestants.
 const KEPT_BYTES: usize = 64 << 20;
 
 impl Room {
