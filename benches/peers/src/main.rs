@@ -21,6 +21,7 @@ mod scenario;
 mod serve;
 mod wires;
 
+use antiphon::limits::Places;
 use contestants::Contestant;
 use league::League;
 use order::Order;
@@ -93,6 +94,10 @@ fn wanted(mut words: &[&str]) -> Result<run::Wanted, Failure> {
 
 /// Has every contestant play everything that it plays, once, with messages of at most so many bytes.
 fn check(most_bytes: usize) -> Result<(), Failure> {
+    let Some(apart) = Places::apart() else {
+        println!("NOT RUN check: two processors are needed, and this process may use one");
+        return Ok(());
+    };
     let folder = Folder::make()?;
     let mut failed = 0;
     interrupt::listen();
@@ -103,7 +108,7 @@ fn check(most_bytes: usize) -> Result<(), Failure> {
             println!("NOT RUN {name}: {reason}");
             continue;
         }
-        match check_one(contestant.as_ref(), most_bytes, &folder.of_pair(number)) {
+        match check_one(contestant.as_ref(), apart, most_bytes, &folder.of_pair(number)) {
             Ok(played) => println!("ok {name}: {played}"),
             Err(failure) => {
                 failed += 1;
@@ -117,7 +122,12 @@ fn check(most_bytes: usize) -> Result<(), Failure> {
     }
 }
 
-fn check_one(contestant: &dyn Contestant, most_bytes: usize, folder: &Path) -> Result<String, Failure> {
+fn check_one(
+    contestant: &dyn Contestant,
+    apart: Places,
+    most_bytes: usize,
+    folder: &Path,
+) -> Result<String, Failure> {
     let mut pair = Pair::start(contestant, folder)?;
     let mut played = Vec::new();
     for (group, scenario) in
@@ -125,7 +135,8 @@ fn check_one(contestant: &dyn Contestant, most_bytes: usize, folder: &Path) -> R
     {
         let Scenario { play, bytes, warm, least, .. } = *scenario;
         let order = Order { play, bytes, warm, count: least, processor: 0, keep: false };
-        let processors = if group.cores == Cores::One { [0, 0] } else { [0, 1] };
+        let places = if group.cores == Cores::One { Places::together() } else { apart };
+        let processors = places.cpus().unwrap_or([0, 0]);
         let place = format!("{} {}", scenario.name, size_name(bytes));
         let took = pair.run(order, processors).map_err(|failure| format!("{place}: {failure}"))?;
         if took.is_zero() {

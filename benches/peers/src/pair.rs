@@ -119,7 +119,9 @@ impl Drop for Pair<'_> {
 
 impl Pair<'_> {
     fn kill(&mut self) {
-        for child in &mut self.children {
+        for child in
+            self.children.iter_mut().filter_map(|child| matches!(child.try_wait(), Ok(None)).then_some(child))
+        {
             // A program that started the ends is asked first: it takes them with it.
             // SAFETY: a child that was not waited for, so that its number is its own.
             unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };

@@ -46,7 +46,8 @@ pub fn run(wanted: &Wanted, file: &Path) -> Result<(), Failure> {
         }
         match Player::start(contestant.as_ref(), &folder, number) {
             Ok(player) => {
-                league.versions.insert(contestant.name().to_owned(), player.borrow().pair.version.clone());
+                let version = player.borrow().pair.as_ref().map(|pair| pair.version.clone());
+                league.versions.extend(version.map(|version| (contestant.name().to_owned(), version)));
                 players.push(player);
             }
             Err(failure) => league.miss(contestant.name(), &failure.to_string()),
@@ -84,7 +85,8 @@ impl League {
 /// A contestant that takes part, with its two processes.
 struct Player<'c> {
     contestant: &'c dyn Contestant,
-    pair: Pair<'c>,
+    /// Gone with a failure: an end that waits for ever for the other one would disturb all others.
+    pair: Option<Pair<'c>>,
     failure: Option<String>,
 }
 
@@ -94,7 +96,7 @@ impl<'c> Player<'c> {
             return Err(reason.into());
         }
         let pair = Pair::start(contestant, &folder.of_pair(number))?;
-        Ok(Rc::new(RefCell::new(Player { contestant, pair, failure: None })))
+        Ok(Rc::new(RefCell::new(Player { contestant, pair: Some(pair), failure: None })))
     }
 }
 
@@ -110,14 +112,12 @@ struct Entry<'c> {
 impl antiphon::limits::Contestant for Entry<'_> {
     fn sample(&mut self, spell: Duration) -> io::Result<f64> {
         let mut player = self.player.borrow_mut();
-        if player.failure.is_some() {
-            return Ok(f64::NAN);
-        }
+        let Some(pair) = &mut player.pair else { return Ok(f64::NAN) };
         let Scenario { play, bytes, warm, least, most, .. } = *self.scenario;
         let fill = if self.nanos_each > 0.0 { (spell.as_nanos() as f64 / self.nanos_each) as u64 } else { 0 };
         let count = fill.clamp(least, most);
         let order = Order { play, bytes, warm, count, processor: 0, keep: self.keeps };
-        match player.pair.run(order, self.processors) {
+        match pair.run(order, self.processors) {
             Ok(took) => {
                 self.nanos_each = took.as_nanos() as f64 / count as f64;
                 Ok(self.nanos_each)
@@ -126,13 +126,14 @@ impl antiphon::limits::Contestant for Entry<'_> {
                 // The others go on.
                 let place = format!("{} {}: {failure}", self.scenario.name, size_name(bytes));
                 player.failure = Some(place);
+                player.pair = None;
                 Ok(f64::NAN)
             }
         }
     }
 
     fn partners(&self) -> Vec<u32> {
-        self.player.borrow().pair.pids.to_vec()
+        self.player.borrow().pair.as_ref().map_or(Vec::new(), |pair| pair.pids.to_vec())
     }
 }
 

@@ -68,6 +68,8 @@ impl Wire {
     pub fn hear(&mut self, limit: Duration, mut is_alive: impl FnMut() -> bool) -> Result<Answer, Failure> {
         let began = Instant::now();
         loop {
+            // Before the look: what it said last is still to be heard.
+            let alive = is_alive();
             let mut bytes = [0; 512];
             match self.answers.read(&mut bytes) {
                 Ok(0) => {} // Nobody has it open.
@@ -82,7 +84,7 @@ impl Wire {
                     answer => Ok(answer),
                 };
             }
-            if !is_alive() {
+            if !alive {
                 return Err("it ended".into());
             }
             if began.elapsed() > limit {
@@ -123,5 +125,53 @@ impl OwnWire {
 
     pub fn answer(&mut self, answer: &Answer) -> Result<(), Failure> {
         Ok(self.answers.write_all(format!("{answer}\n").as_bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Play;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("antiphon-wires-{name}-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn an_order_is_heard_and_answered_until_the_driver_is_gone() {
+        let folder = folder("order");
+        let mut wire = Wire::make(&folder, Side::Second).unwrap();
+        let order = Order { play: Play::OneWay, bytes: 4, warm: 1, count: 2, processor: 0, keep: false };
+        let own = folder.clone();
+        let end = std::thread::spawn(move || {
+            let mut wire = OwnWire::open(&own, Side::Second).unwrap();
+            let heard = wire.hear().unwrap();
+            wire.answer(&Answer::Took(77)).unwrap();
+            (heard, wire.hear().unwrap())
+        });
+        wire.tell(&order).unwrap();
+        assert_eq!(wire.hear(LIMIT, || true).unwrap(), Answer::Took(77));
+        drop(wire);
+        assert_eq!(end.join().unwrap(), (Some(order), None));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_an_end_said_last_is_heard_and_then_that_it_ended() {
+        let folder = folder("last");
+        let mut wire = Wire::make(&folder, Side::First).unwrap();
+        let own = folder.clone();
+        let end = std::thread::spawn(move || {
+            let mut wire = OwnWire::open(&own, Side::First).unwrap();
+            wire.answer(&Answer::Failed("no memory".into())).unwrap();
+        });
+        assert_eq!(wire.hear(LIMIT, || true).unwrap_err().to_string(), "no memory");
+        end.join().unwrap();
+        assert_eq!(wire.hear(LIMIT, || false).unwrap_err().to_string(), "it ended");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }
