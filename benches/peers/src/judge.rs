@@ -170,11 +170,16 @@ fn word(verdict: &Verdict) -> &'static str {
 fn detail(bar: &Bar, verdict: &Verdict) -> String {
     match verdict {
         Verdict::Met(ratios) | Verdict::Missed(ratios) => {
-            let runs: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
-            format!(": {:.3} (runs: {})", middle(bar, ratios), runs.join(" "))
+            let runs: Vec<String> = ratios.iter().map(|ratio| digits(*ratio)).collect();
+            format!(": {} (runs: {})", digits(middle(bar, ratios)), runs.join(" "))
         }
         Verdict::NotJudged(Why::TooFew(what) | Why::Missing(what)) => format!(" ({what})"),
     }
+}
+
+/// Three that mean something.
+fn digits(ratio: f64) -> String {
+    if ratio < 0.01 { format!("{ratio:.5}") } else { format!("{ratio:.3}") }
 }
 
 impl std::fmt::Display for Bar {
