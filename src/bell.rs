@@ -37,8 +37,8 @@ const TRY_AGAIN: u32 = 16;
 const POLLS: u32 = 64;
 /// How often `Adaptive` yields before it sleeps, where both ends share a processor.
 const YIELDS: u32 = 3;
-/// Yields that took longer than the longest spell gave the processor to somebody else. If that happens twice within so
-/// many times as long, there are none for so many times as long.
+/// Yields that took longer than the longest spell gave the processor to somebody else. If that happens twice within
+/// so many times as long, there are none for so many times as long.
 const CROWDED: u32 = 64;
 
 /// How an end waits for the other one. Ends that wait differently work together.
@@ -185,8 +185,9 @@ impl Waiter {
 /// | slept for longer | half |
 /// | slept, as [`TRY_AGAIN`] did in a row | the longest |
 ///
-/// So a pause costs one spell, and the first quick answer after it brings the next one back. Waits that are always just
-/// too long for it cost a spell in sixteen, and so does anything where waking up takes so long that nothing seems short.
+/// So a pause costs one spell, and the first quick answer after it brings the next one back. Waits that are always
+/// just too long for it cost a spell in sixteen, and so does anything where waking up takes so long that nothing
+/// seems short.
 #[derive(Debug, Clone, Copy)]
 struct Learned {
     spell: Duration,
@@ -245,7 +246,8 @@ impl Crowd {
         self.certain_until.is_some_and(|until| now < until)
     }
 
-    /// Somebody else may get a time slice of milliseconds by a yield, where who sleeps is back as soon as it is woken.
+    /// Somebody else may get a time slice of milliseconds by a yield, where who sleeps is back as soon as it is
+    /// woken.
     fn yielded(&mut self, began: Instant, took: Duration) {
         if took > MOST_SPIN {
             let until = began.checked_add(took.saturating_mul(CROWDED));

@@ -2,9 +2,10 @@
 //! which a process can be gone or seem to be. What the survivor is promised is in docs/recovery.md.
 //!
 //! `death/victim.rs` how a process comes to die at a step. `death/body.rs` messages that tell their
-//! number. `death/exchange.rs` killed while messages go to and fro, `death/flow.rs` while they flow. `death/door.rs` killed or
-//! stopped while it creates, opens, sits, leaves, removes. `death/delay.rs` how soon the survivor
-//! knows. `death/identity.rs` forks, zombies, reused pids, namespaces.
+//! number. `death/exchange.rs` killed while messages go to and fro. `death/flow.rs` killed while
+//! bytes flow. `death/door.rs` killed or stopped while it creates, opens, sits, leaves, removes.
+//! `death/delay.rs` how soon the survivor knows. `death/identity.rs` forks, zombies, reused pids,
+//! namespaces.
 #[path = "support/intruder.rs"]
 mod intruder;
 mod support;

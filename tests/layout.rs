@@ -5,7 +5,8 @@ mod support;
 
 use antiphon::{Channel, ChannelOptions, Error};
 use intruder::Intruder;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 use std::time::Duration;
 use support::{Watchdog, assert_nothing_left, unique};
 
@@ -151,6 +152,157 @@ fn messages_are_where_the_page_says() {
     assert_nothing_left(&name);
 }
 
+/// How a peer by the page takes part in flows.
+impl Page {
+    const RING: usize = 8704;
+    /// The publisher's and the consumer's.
+    const PROGRESS: [usize; 2] = [8832, 8960];
+
+    fn wait_for_turn(&self, side: u64) {
+        // By looking alone: it never sleeps, and who sleeps opposite looks at every tick.
+        while self.u64(8192) & 1 != side {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Takes a message that can be withdrawn or recalled.
+    fn take(&self) -> bool {
+        let word = self.u64(8192);
+        self.0.word(8576).store(word >> 16, Relaxed);
+        fence(SeqCst);
+        let now = self.u64(8192);
+        now >> 16 == word >> 16 && now & 0b11_0000 == 0
+    }
+
+    fn say_progress(&self, side: usize, bytes: u64) {
+        self.0.word(Self::PROGRESS[side]).store(bytes, Release);
+        fence(SeqCst);
+        // It does not ring, so it leaves the other one's bit alone.
+    }
+
+    /// Copies out all that flows to `side`.
+    fn drain(&self, side: usize) -> Vec<u8> {
+        let (len, ring) = (self.u64(8200) as usize, self.u64(Self::RING) as usize);
+        assert!(ring % 65536 == 0 && ring <= CAPACITY);
+        let mut all = Vec::new();
+        while all.len() < len {
+            let filled = self.0.word(Self::PROGRESS[1 - side]).load(Acquire) as usize;
+            assert!(filled <= len && filled - all.len() <= ring);
+            for n in all.len()..filled {
+                all.push(self.0.byte(65536 + n % ring).load(Relaxed));
+            }
+            self.say_progress(side, all.len() as u64);
+        }
+        all
+    }
+
+    /// Passes the turn of `side` with `content`, for `bytes` that flow.
+    fn flow(&self, side: usize, content: u64, bytes: &[u8]) {
+        let ring = 65536;
+        self.0.word(8200).store(bytes.len() as u64, Relaxed);
+        self.0.word(Self::RING).store(ring as u64, Relaxed);
+        for progress in Self::PROGRESS {
+            self.0.word(progress).store(0, Relaxed);
+        }
+        self.pass(1 - side as u64, content);
+        for (n, byte) in bytes.iter().enumerate() {
+            while n as u64 - self.0.word(Self::PROGRESS[1 - side]).load(Acquire) >= ring as u64 {
+                std::thread::yield_now();
+            }
+            self.0.byte(65536 + n % ring).store(*byte, Relaxed);
+            if n % 5000 == 0 || n + 1 == bytes.len() {
+                self.say_progress(side, n as u64 + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flow_is_where_the_page_says() {
+    let _watchdog = Watchdog::new("a flow by the page", support::PATIENCE);
+    let name = unique("flow");
+    let channel = OPTIONS.create(&name).unwrap();
+    let mut publisher = channel.publisher().unwrap();
+    let page = Page(Intruder::new(&name));
+    // Said by nobody who sits there: it flows, nobody takes it, and it comes back to be put where it stands.
+    page.put(8576 + 68, &1u32.to_ne_bytes());
+    let bytes = support::pattern(4, CAPACITY);
+    publisher.publish(&bytes).unwrap();
+    assert_eq!(page.turn(), [1, 0, 1, 4], "flow, in place, message");
+    assert_eq!([page.u64(8200), page.u64(8704)], [CAPACITY as u64; 2], "length and ring");
+    assert_eq!([page.u64(8832), page.u64(8960)], [CAPACITY as u64, 0], "filled and drained");
+    assert_eq!(page.bytes(65536, CAPACITY), bytes);
+    assert!(page.is_zero(8712..8832) && page.is_zero(8840..8960) && page.is_zero(8968..65536));
+    let mut consumer = channel.consumer().unwrap();
+    assert_eq!(page.u32(8576 + 68), 0, "wants");
+    drop(consumer.consume().unwrap());
+    let late = consumer.consume_into_timeout(&mut Vec::new(), Duration::from_millis(1)).map(drop);
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    assert_eq!(page.u32(8576 + 68), 0, "wants, only while it waits");
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn a_peer_that_knows_the_page_alone_takes_what_flows_and_lets_its_reply_flow() {
+    let _watchdog = Watchdog::new("flows by the page", support::PATIENCE);
+    let name = unique("flows");
+    let channel = OPTIONS.create(&name).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    let page = Page(Intruder::new(&name));
+    let long = support::pattern(5, 3 * CAPACITY + 77);
+    let reply: Vec<u8> = long.iter().rev().copied().collect();
+    // The page's peer in the consumer's place.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let want = |wants: u32| page.put(8576 + 68, &wants.to_ne_bytes());
+            want(1);
+            let mut had = Vec::new();
+            while had.len() < 2 {
+                page.wait_for_turn(1);
+                // It comes late to some, which come again then, and come back.
+                let content = page.turn()[2];
+                if !page.take() {
+                    let word = page.u64(8192);
+                    let next = ((word >> 16) + 1) << 16 | 10 << 8;
+                    if word & 1 == 1 && page.0.word(8192).compare_exchange(word, next, SeqCst, SeqCst).is_err() {
+                        continue;
+                    }
+                } else if matches!(content, 6 | 7) {
+                    had.push(page.drain(1));
+                    if content == 7 {
+                        page.flow(1, 14, &reply);
+                    } else {
+                        page.pass(0, 0);
+                    }
+                } else {
+                    page.pass(0, 9); // In rounds: once more, and faster.
+                }
+            }
+            want(0);
+            assert!(had.iter().all(|all| *all == long));
+        });
+        publisher.publish(&long).unwrap();
+        assert!(publisher.call(&long).unwrap() == reply);
+    });
+    // In the publisher's place; it knows that it is waited for.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            page.wait_for_turn(0);
+            page.flow(0, 7, &long);
+            page.wait_for_turn(0);
+            assert_eq!(page.turn()[2], 14);
+            assert!(page.drain(0) == reply);
+        });
+        let mut into = Vec::new();
+        let message = consumer.consume_into(&mut into).unwrap();
+        assert!(into == long && message.is_call());
+        message.reply(&reply).unwrap();
+    });
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
 #[test]
 fn a_peer_that_knows_the_page_alone_takes_messages_and_answers_calls() {
     let _watchdog = Watchdog::new("a peer by the page", support::PATIENCE);
@@ -160,10 +312,7 @@ fn a_peer_that_knows_the_page_alone_takes_messages_and_answers_calls() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for (len, content) in [(5, 13), (70_000, 13)] {
-                // By looking alone: it never sleeps, and a caller that sleeps looks at every tick.
-                while page.u64(8192) & 1 == 0 {
-                    std::thread::yield_now();
-                }
+                page.wait_for_turn(1);
                 assert_eq!(page.turn()[2], 2, "a call");
                 let asked = page.u64(8200) as usize;
                 let at = if asked <= 112 { 8208 } else { 65536 };
@@ -172,9 +321,7 @@ fn a_peer_that_knows_the_page_alone_takes_messages_and_answers_calls() {
                 page.0.word(8200).store(len as u64, SeqCst);
                 page.pass(0, content);
             }
-            while page.u64(8192) & 1 == 0 {
-                std::thread::yield_now();
-            }
+            page.wait_for_turn(1);
             page.pass(0, 15);
         });
         assert_eq!(publisher.call(b"stray").unwrap(), b"yarts");

@@ -21,6 +21,9 @@ const PROMISES: &[(&str, &[&str])] = &[
             "what_was_acknowledged_is_not_lost_with_publisher_and_consumer",
             "a_publisher_killed_at_any_step_of_an_inline_message",
             "a_consumer_killed_at_any_step_of_an_inline_message",
+            "a_publisher_killed_at_any_piece_of_a_message_that_flows",
+            "a_consumer_killed_at_any_piece_of_a_message_that_flows",
+            "a_consumer_that_seems_to_want_keeps_nothing_from_being_published",
         ],
     ),
     (
@@ -28,6 +31,8 @@ const PROMISES: &[(&str, &[&str])] = &[
         &[
             "the_survivor_of_a_kill_is_told_within_a_tenth_of_a_second",
             "limits_end_every_wait",
+            "a_limit_ends_a_flow_in_the_middle_at_either_end",
+            "what_became_of_a_flow_whose_consumer_died_is_told_as_it_is",
             "who_stops_at_the_door_makes_the_others_stuck_and_not_hang",
         ],
     ),
@@ -55,6 +60,9 @@ const PROMISES: &[(&str, &[&str])] = &[
             "every_byte_of_the_header_may_turn_into_anything_while_both_ends_work",
             "every_byte_of_the_header_may_be_anything_when_a_channel_is_opened",
             "a_storm_of_wrong_bytes_ends_every_operation_in_time",
+            "a_filler_that_says_more_than_can_be_is_corrupt",
+            "a_drainer_that_says_more_than_can_be_is_corrupt",
+            "a_turn_that_changes_in_the_middle_of_a_flow_ends_it",
         ],
     ),
 ];

@@ -73,15 +73,16 @@ impl Publisher {
 
     /// Publishes a message.
     ///
-    /// Up to the capacity, it stands in the region when this returns, and is delivered whatever happens to this
-    /// process. A longer one is delivered when this returns: until then the rest of it is here.
+    /// When this returns, it stands in the region and is delivered whatever happens to this process; or it was
+    /// consumed already. That goes for one that is longer than the capacity, and for one of 32 KiB or more that a
+    /// consumer waited for in `consume_into`: until this returns, the rest of it is here.
     ///
     /// # Blocking
-    /// Until the message before this one was consumed; for a longer one until it was consumed.
+    /// Until the message before this one was consumed; and for one whose rest is here, until it was consumed.
     ///
     /// # Errors
-    /// [`Error::PeerDied`] and [`Error::Disconnected`] while waiting: this message was not published.
-    /// [`Error::Aborted`] where the consumer gave up in the middle of a long one.
+    /// [`Error::PeerDied`] and [`Error::Disconnected`] while waiting: this message was not published, or it says that
+    /// this is unknown. [`Error::Aborted`] where the consumer gave up in the middle of a long one.
     #[inline]
     pub fn publish(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.send(&[IoSlice::new(bytes)], Content::Message, Deadline::NEVER, "publish").map(drop)

@@ -33,7 +33,7 @@
 //! | consumer's turn | what stands there | the consumer may pass |
 //! |---|---|---|
 //! | `Message` | a whole message | `Nothing` |
-//! | `Call` | a whole message that asks for a reply | `Reply`, `ReplyStream`, `NoReply` |
+//! | `Call` | a whole message that asks for a reply | `Reply`, `ReplyFlow`, `NoReply` |
 //! | `Stream`, `CallStream`, `More` | the first, a further round of a long one | `Drained`, `Again`, `Nothing`; after the last as under `Message`, `Call` |
 //! | `Flow`, `CallFlow` | a message that flows, see `progress.rs` | `InPlace`, `Again`, `Aborted`; with the whole as under `Message`, `Call` |
 //! | `Aborted` | nothing: the caller will not have the rest of the reply | `Orphaned` |

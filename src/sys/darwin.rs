@@ -12,6 +12,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat, lstat, mkdirat};
 use std::ffi::{CStr, OsStr};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -83,8 +84,10 @@ pub(crate) fn reserve(_object: &OwnedFd, _base: NonNull<u8>, _len: usize) -> io:
     Ok(())
 }
 
-/// Huge pages cannot be asked for.
-pub(crate) use region::map_anywhere as map;
+/// Large pages cannot be asked for.
+pub(crate) fn place_for(_len: usize) -> Option<NonZeroUsize> {
+    None
+}
 
 /// No file system stands behind it that could tell.
 pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {

@@ -13,10 +13,10 @@
 //! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds |
 //! | foreign | anything else | refused, and never touched |
 //!
-//! **Building**, in order: seed, size, reserve, `MAKING`, fill in, semaphores made anew, a seat, the magic. **Removing**,
-//! in order: the mark `removed`, the semaphores, the region's name, the registry's. The region's name goes last,
-//! since the door hangs on it: as long as it stands, nobody can make new semaphores of the same name that the remover
-//! would then take away.
+//! **Building**, in order: the first pages, size, all pages, `MAKING`, fill in, semaphores made anew, a seat, the
+//! magic. **Removing**, in order: the mark `removed`, the semaphores, the region's name, the registry's. The region's
+//! name goes last, since the door hangs on it: as long as it stands, nobody can make new semaphores of the same name
+//! that the remover would then take away.
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|

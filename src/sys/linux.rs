@@ -6,7 +6,7 @@ use super::process::Started;
 use super::semaphore::{Semaphore, Waited};
 use super::{io_error, region};
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::stat::{Mode, fchmod, fstat, stat};
 use std::ffi::CStr;
 use std::io;
@@ -120,27 +120,27 @@ pub(crate) fn current_cpu() -> Option<u32> {
     u32::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
 
-/// What one huge page holds where ordinary ones have 4 KiB. Elsewhere an extent of this length cannot be collapsed, and
-/// is reserved by ordinary pages.
+/// What one huge page holds where ordinary ones have 4 KiB. Elsewhere an extent of this length cannot be collapsed,
+/// and is reserved by ordinary pages.
 const HUGE: usize = 2 * 1024 * 1024;
 /// `madvise(2)`, Linux 6.1; the libc crate has it for glibc alone.
 const MADV_COLLAPSE: libc::c_int = 25;
 
-/// Takes the first page of each huge one, before the object has a length: who opens a half-made one looks at its first
-/// page, and the others are what a huge page can grow from.
+/// Takes the first page of each huge one, before the object has a length: who opens a half-made one looks at its
+/// first page, and the others are what a huge page can grow from.
 pub(crate) fn seed(object: &OwnedFd, len: usize) -> io::Result<()> {
     (0..len).step_by(HUGE).try_for_each(|offset| take(object, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, 4096))
 }
 
 /// Takes every page now, by huge ones as far as the kernel has them to give.
 ///
-/// The second call takes whatever the first did not, for any reason: an older kernel, no huge page free, a full mount,
-/// the end of the object that is shorter than one. So pages are reserved whatever became of the advice, and where it was
-/// followed this costs microseconds.
+/// The second call takes whatever the first did not, for any reason: an older kernel, no huge page free, a full
+/// mount, the end of the object that is shorter than one. So pages are reserved whatever became of the advice, and
+/// where it was followed this costs microseconds.
 pub(crate) fn reserve(object: &OwnedFd, base: NonNull<u8>, len: usize) -> io::Result<()> {
     if len >= HUGE {
-        // SAFETY: `base` starts `len` mapped bytes; what they hold stays as it is. Seeded, so that no page of an extent
-        // is touched that is not there; what the collapse adds is charged like any other page.
+        // SAFETY: `base` starts `len` mapped bytes; what they hold stays as it is. Seeded, so that no page of an
+        // extent is touched that is not there; what the collapse adds is charged like any other page.
         unsafe { libc::madvise(base.as_ptr().cast(), len / HUGE * HUGE, MADV_COLLAPSE) };
     }
     take(object, FallocateFlags::empty(), 0, len)
@@ -153,40 +153,19 @@ fn take(object: &OwnedFd, flags: FallocateFlags, offset: usize, len: usize) -> i
     super::retry(|| fallocate(object, flags, offset, len))
 }
 
-/// Maps an object so that a huge page of it can have one entry in the page table: address and offset at the same place
-/// of a huge page. For shared memory the kernel sees to that only where such pages are given unasked.
-pub(crate) fn map(object: &OwnedFd, len: usize) -> io::Result<NonNull<u8>> {
-    let room = len.checked_add(HUGE).and_then(NonZeroUsize::new);
-    let (Some(room), Some(length)) = (room.filter(|_| len >= HUGE), NonZeroUsize::new(len)) else {
-        return region::map_anywhere(object, len);
-    };
-    // Address space alone, long enough to hold such a place. Kept while the object is mapped into it: an address that
-    // is free when one asks may be another thread's when one maps there.
-    // SAFETY: the kernel chooses the address, so that nothing that is mapped is replaced.
-    let all = unsafe { mmap_anonymous(None, room, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) };
-    let Ok(all) = all else {
-        return region::map_anywhere(object, len); // RLIMIT_AS, say.
-    };
-    let skip = all.addr().get().next_multiple_of(HUGE) - all.addr().get();
-    // SAFETY: at most HUGE - 1, and there are `len + HUGE` bytes.
-    let base = unsafe { all.add(skip) };
-    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
-    // SAFETY: what is replaced is within the address space above, which nobody else has.
-    let mapped = unsafe { mmap(Some(base.addr()), length, protection, flags, object, 0) };
-    let unmap = |from: NonNull<libc::c_void>, len: usize| {
-        // SAFETY: what is left of that address space. It cannot fail: each is a mapping of its own.
-        len > 0 && unsafe { munmap(from, len) }.is_ok()
-    };
-    if let Err(errno) = mapped {
-        unmap(all, room.get());
-        return Err(io_error(errno));
+/// Where a mapping can have one entry of the page table for a huge page: address and offset at the same place of it.
+/// For shared memory the kernel sees to that only where such pages are given unasked.
+pub(crate) fn place_for(len: usize) -> Option<NonZeroUsize> {
+    if len < HUGE {
+        return None;
     }
-    // SAFETY: skip + len <= room.
-    let end = unsafe { base.add(len) };
-    unmap(all, skip);
-    unmap(end, room.get() - skip - len);
-    Ok(base.cast())
+    let room = len.checked_add(HUGE).and_then(NonZeroUsize::new)?;
+    // Address space alone, long enough to hold such a place.
+    // SAFETY: the kernel chooses the address, so that nothing that is mapped is replaced.
+    let free = unsafe { mmap_anonymous(None, room, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) }.ok()?;
+    // SAFETY: just mapped, and nobody else knows of it.
+    unsafe { munmap(free, room.get()) }.ok()?;
+    NonZeroUsize::new(free.addr().get().checked_next_multiple_of(HUGE)?)
 }
 
 /// Bytes that the file system of the object could still give; a mount without a limit counts as unknown.

@@ -10,7 +10,7 @@
 //! | `pid_namespace` | a number for the set of processes among which pids are unique and start times comparable |
 //! | `current_cpu` | the processor that this thread runs on, where that is cheap to know |
 //! | `seed` | take what a look at a half-made object touches |
-//! | `map` | map an object, where its pages can be large if the system has such |
+//! | `place_for` | an address that is free, where a mapping can have large pages; or none |
 //! | `reserve` | take all of a mapped object's pages now, so that touching them cannot fail later |
 //! | `bytes_free` | how much the shared-memory file system could still give |
 //! | `wait_at_most` | sleep on a named semaphore with a limit, by a clock that nobody sets |

@@ -62,15 +62,6 @@ pub(crate) fn is_mine(fd: &OwnedFd) -> io::Result<bool> {
     Ok(fstat(fd).map_err(io_error)?.st_uid == nix::unistd::geteuid().as_raw())
 }
 
-/// Maps the first `len` bytes of `object` where the kernel likes.
-pub(crate) fn map_anywhere(object: &OwnedFd, len: usize) -> io::Result<NonNull<u8>> {
-    let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
-    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: the kernel chooses the address, so that nothing that is mapped is replaced.
-    let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, object.as_fd(), 0) };
-    Ok(base.map_err(io_error)?.cast())
-}
-
 /// A shared mapping of a whole object.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
@@ -85,7 +76,13 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `len` bytes of `object`.
     pub(crate) fn new(object: &OwnedFd, len: usize) -> io::Result<Self> {
-        Ok(Mapping { base: platform::map(object, len)?, len })
+        let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let (place, flags) = (platform::place_for(len), MapFlags::MAP_SHARED);
+        // SAFETY: without MAP_FIXED an address is a wish. Where something is mapped by now, the kernel chooses
+        // another.
+        let base = unsafe { mmap(place, length, protection, flags, object.as_fd(), 0) }.map_err(io_error)?;
+        Ok(Mapping { base: base.cast(), len })
     }
 
     /// Takes every page of `object`, which this is a mapping of, so that touching them cannot fail.

@@ -54,7 +54,8 @@ const CONSUMER_OF_A_REPLY: &[&str] =
     &["reply:begun", "flow:reply-ready", "flow:reply-filled", "flow:consumer-advanced"];
 const RECALLED: &str = "flow:recalled";
 
-const CAPACITY: usize = 1 << 20;
+/// And the length of the ring.
+const CAPACITY: usize = 256 << 10;
 /// Four times round a ring of a quarter of a MiB.
 const WIDE: usize = (1 << 20) + 77;
 /// Five times round the least ring.
@@ -262,6 +263,52 @@ fn tells_of_a_dead_publisher(test: &str, class: Class, wait: Wait, step: &str, d
     drop((publisher, consumer, channel));
     assert_nothing_left(&name);
     true
+}
+
+/// The caller is dead, and the consumer, which does not know it yet, goes on writing its reply: the next publisher has
+/// the payload only when that has stopped.
+#[test]
+fn the_next_publisher_does_not_write_where_a_reply_still_flows() {
+    if let Some((_, args)) = role() {
+        return live(&args);
+    }
+    for wait in EVERY_WAIT {
+        let _watchdog = Watchdog::new(format!("still flows {wait:?}"), PATIENCE);
+        let name = unique("still");
+        let class = Class { capacity: CAPACITY, len: WIDE, messages: 1, kind: Kind::ReplyFlow };
+        let channel = options(class, *wait).create(&name).unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        let victim = victim(this_test!(), &name, Side::Publisher, class, *wait, "call:answered");
+        let (stand_still, goes_on) = std::sync::mpsc::channel::<()>();
+        let (writing, is_writing) = std::sync::mpsc::channel();
+        let mut publisher = std::thread::scope(|scope| {
+            let consuming = scope.spawn(|| {
+                let mut hold = Some((writing, goes_on));
+                on_step(move |here| {
+                    if let Some((writing, goes_on)) = hold.take_if(|_| here == "flow:reply-filled") {
+                        writing.send(()).unwrap();
+                        let _ = goes_on.recv(); // Until the other end of it is dropped.
+                    }
+                });
+                let taken = take(&mut consumer, 0, class, |_| ());
+                ignore_steps();
+                assert!(matches!(taken, Err(Error::CallerGone { .. })), "{taken:?}");
+                assert_eq!(take_one(&mut consumer, true, |_| ()).unwrap(), 3);
+            });
+            is_writing.recv().unwrap();
+            assert!(outlive(victim).was_killed);
+            let mut publisher = channel.publisher().unwrap();
+            let is_early = publisher.try_publish(&body(2, 20_000)).unwrap();
+            drop(stand_still);
+            assert!(!is_early, "the consumer was writing");
+            publisher.publish(&body(3, 20_000)).unwrap();
+            consuming.join().unwrap();
+            publisher
+        });
+        exchange_fresh(&mut publisher, &mut consumer);
+        drop((publisher, consumer, channel));
+        assert_nothing_left(&name);
+    }
 }
 
 // ---- Taken back ----
