@@ -3,7 +3,6 @@
 //! ```text
 //! cargo bench --bench round_trip                    the table
 //! cargo bench --bench round_trip -- --bar 1.5       and status 1 where a median is above the bar
-//! cargo bench --bench round_trip -- --svg FILE      and a picture
 //! ```
 //!
 //! The limit is the fastest of a fixed set of bare ping-pongs between the same two processors: one
@@ -240,7 +239,6 @@ struct Sample {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let mut svg = None;
     let bar = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--responder", name] => {
             responder(name);
@@ -248,16 +246,8 @@ fn main() -> ExitCode {
         }
         [] => None,
         ["--bar", bar] if bar.parse::<f64>().is_ok_and(|bar| bar > 0.0) => bar.parse::<f64>().ok(),
-        ["--svg", file] => {
-            // Now, and not when everything is measured: it may be refused.
-            svg = Some(std::fs::File::create(file).unwrap_or_else(|error| {
-                eprintln!("{file}: {error}");
-                std::process::exit(2);
-            }));
-            None
-        }
         _ => {
-            eprintln!("usage: round_trip [--bar RATIO | --svg FILE]");
+            eprintln!("usage: round_trip [--bar RATIO]");
             return ExitCode::from(2);
         }
     };
@@ -266,9 +256,6 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (samples, discarded) = measure();
-    if let Some(mut svg) = svg {
-        svg.write_all(picture(&samples).as_bytes()).expect("the picture is written");
-    }
     report(&samples, &discarded, bar)
 }
 
@@ -369,52 +356,4 @@ fn report(samples: &[Sample], discarded: &[usize], bar: Option<f64>) -> ExitCode
             ExitCode::SUCCESS
         }
     }
-}
-
-/// Bars of the medians, as multiples of the limit: absolute times say nothing on another machine.
-fn picture(samples: &[Sample]) -> String {
-    let of = |kind: usize, is_far: bool| {
-        let here = |sample: &&Sample| sample.kind == kind && (sample.probe > FAR_NANOS) == is_far;
-        let mut nanos: Vec<f64> = samples.iter().filter(here).map(|sample| sample.nanos).collect();
-        median(&mut nanos)
-    };
-    // The class that the machine was in for most of the run.
-    let far = samples.iter().filter(|sample| sample.probe > FAR_NANOS).count();
-    let is_far = far * 2 > samples.len();
-    let mut bars = String::new();
-    let mut y = 64;
-    for size in [8, 64] {
-        let bare = (0..BARE.len()).filter(|kind| BARE[*kind].bytes == size);
-        let limit = bare.filter_map(|kind| of(kind, is_far)).fold(f64::INFINITY, f64::min);
-        let mut rows = vec![(format!("{size} bytes: the bare limit"), limit, "#9aa5b1")];
-        for (kind, ours) in OURS.iter().enumerate().filter(|(_, ours)| ours.1 == size) {
-            if let Some(nanos) = of(kind + BARE.len(), is_far) {
-                rows.push((format!("{size} bytes: {}", ours.0), nanos, "#c2410c"));
-            }
-        }
-        for (name, nanos, colour) in rows {
-            let width = nanos / limit * 200.0;
-            let label = format!("{nanos:.0} ns, {:.2} x", nanos / limit);
-            bars += &format!(
-                "<text x='212' y='{}' text-anchor='end'>{name}</text>\
-                 <rect x='220' y='{y}' width='{width:.0}' height='18' rx='2' fill='{colour}'/>\
-                 <text x='{:.0}' y='{}'>{label}</text>\n",
-                y + 14,
-                228.0 + width,
-                y + 14
-            );
-            y += 26;
-        }
-        y += 14;
-    }
-    format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 720 {height}' width='720' \
-         height='{height}' font-family='sans-serif' font-size='13' fill='#1f2933'>\n\
-         <rect width='720' height='{height}' fill='#ffffff'/>\n\
-         <text x='20' y='26' font-size='16' font-weight='bold'>A call and its answer between two \
-         processes: median round trip</text>\n\
-         <text x='20' y='46' fill='#52606d'>The limit: the fastest bare ping-pong of as many bytes \
-         between the same two processors, in the same run.</text>\n{bars}</svg>\n",
-        height = y + 6
-    )
 }

@@ -98,24 +98,33 @@ impl Contestant for PingPong<'_> {
 pub(super) fn time(pair: &Pair, way: Way, round_trips: u64) -> io::Result<f64> {
     let warm = (round_trips / 4).min(50);
     let mut side = Side::new(pair, way);
+    let call = side.loops().0;
     pair.order(Order::PingPong(way, warm + round_trips))?;
-    side.call(0, warm)?;
+    call(&mut side, 0, warm)?;
     let began = Instant::now();
-    side.call(warm, warm + round_trips)?;
+    call(&mut side, warm, warm + round_trips)?;
     Ok(began.elapsed().as_nanos() as f64 / round_trips as f64)
 }
 
 /// The partner's half.
 pub(super) fn answer(pair: &Pair, way: Way, round_trips: u64, ready: impl FnOnce()) -> io::Result<()> {
     let mut side = Side::new(pair, way);
+    let answer = side.loops().1;
     ready();
-    for n in 0..round_trips {
-        side.wait(0, 2 * n + 1)?;
-        side.get(0);
-        side.put(usize::from(way.each_way), 2 * n + 2);
-    }
-    Ok(())
+    answer(&mut side, 0, round_trips)
 }
+
+/// How bytes travel.
+const AS_FLAG: u8 = 0;
+const AS_WORDS: u8 = 1;
+const BY_MEMCPY: u8 = 2;
+
+const NOTHING: u8 = Between::Nothing as u8;
+const PAUSE: u8 = Between::Pause as u8;
+const YIELD: u8 = Between::Yield as u8;
+
+/// Round trips from one number to another.
+type Loop<'p> = fn(&mut Side<'p>, u64, u64) -> io::Result<()>;
 
 struct Side<'p> {
     pair: &'p Pair,
@@ -133,59 +142,84 @@ impl<'p> Side<'p> {
         Side { pair, lines: pair.lines(), way, short: [7; 8], sent: vec![7; len], came: vec![8; len] }
     }
 
-    #[inline]
-    fn call(&mut self, from: u64, to: u64) -> io::Result<()> {
+    /// The caller's loop and the partner's, each made for its way: nothing is asked in them that could be asked
+    /// before, or the limit would not be one.
+    fn loops(&self) -> (Loop<'p>, Loop<'p>) {
+        match self.way.bytes {
+            ..=8 => self.loops_by::<AS_FLAG>(),
+            9..=64 => self.loops_by::<AS_WORDS>(),
+            _ => self.loops_by::<BY_MEMCPY>(),
+        }
+    }
+
+    fn loops_by<const BY: u8>(&self) -> (Loop<'p>, Loop<'p>) {
+        match self.way.between {
+            Between::Nothing => (Self::call::<BY, NOTHING>, Self::answer::<BY, NOTHING>),
+            Between::Pause => (Self::call::<BY, PAUSE>, Self::answer::<BY, PAUSE>),
+            Between::Yield => (Self::call::<BY, YIELD>, Self::answer::<BY, YIELD>),
+        }
+    }
+
+    fn call<const BY: u8, const BETWEEN: u8>(&mut self, from: u64, to: u64) -> io::Result<()> {
         let back = usize::from(self.way.each_way);
         for n in from..to {
-            self.put(0, 2 * n + 1);
-            self.wait(back, 2 * n + 2)?;
-            self.get(back);
+            self.put::<BY>(0, 2 * n + 1);
+            self.wait::<BETWEEN>(back, 2 * n + 2)?;
+            self.get::<BY>(back);
         }
         Ok(())
     }
 
-    #[inline]
-    fn wait(&self, line: usize, value: u64) -> io::Result<()> {
+    fn answer<const BY: u8, const BETWEEN: u8>(&mut self, from: u64, to: u64) -> io::Result<()> {
+        let back = usize::from(self.way.each_way);
+        for n in from..to {
+            self.wait::<BETWEEN>(0, 2 * n + 1)?;
+            self.get::<BY>(0);
+            self.put::<BY>(back, 2 * n + 2);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn wait<const BETWEEN: u8>(&self, line: usize, value: u64) -> io::Result<()> {
         let flag = &self.lines[line].flag;
         loop {
             for _ in 0..4096 {
                 if flag.load(Acquire) == value {
                     return Ok(());
                 }
-                match self.way.between {
-                    Between::Nothing => {}
-                    Between::Pause => spin_loop(),
-                    Between::Yield => std::thread::yield_now(),
+                match BETWEEN {
+                    PAUSE => spin_loop(),
+                    YIELD => std::thread::yield_now(),
+                    _ => {}
                 }
             }
             self.pair.check()?;
         }
     }
 
-    #[inline]
-    fn put(&mut self, line: usize, value: u64) {
+    #[inline(always)]
+    fn put<const BY: u8>(&mut self, line: usize, value: u64) {
         let Line { flag, words } = &self.lines[line];
-        if self.way.bytes > 64 {
+        if BY == BY_MEMCPY {
             self.pair.write(line, black_box(&self.sent));
-        } else if self.way.bytes > 8 {
-            let count = self.way.bytes.div_ceil(8);
-            for (word, from) in words.iter().zip(&black_box(self.short)[..count]) {
+        } else if BY == AS_WORDS {
+            for (word, from) in words.iter().zip(&black_box(self.short)[..self.way.bytes.div_ceil(8)]) {
                 word.store(*from, Relaxed); // Published by the flag.
             }
         }
         flag.store(value, Release);
     }
 
-    #[inline]
-    fn get(&mut self, line: usize) {
+    #[inline(always)]
+    fn get<const BY: u8>(&mut self, line: usize) {
         let Line { words, .. } = &self.lines[line];
-        if self.way.bytes > 64 {
+        if BY == BY_MEMCPY {
             self.pair.read(line, &mut self.came);
             black_box(&mut self.came);
-        } else if self.way.bytes > 8 {
-            let count = self.way.bytes.div_ceil(8);
+        } else if BY == AS_WORDS {
             let mut came = [0; 8];
-            for (word, to) in words.iter().zip(&mut came[..count]) {
+            for (word, to) in words.iter().zip(&mut came[..self.way.bytes.div_ceil(8)]) {
                 *to = word.load(Relaxed); // Acquired with the flag.
             }
             black_box(came);

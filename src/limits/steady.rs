@@ -148,7 +148,7 @@ impl Steady {
         self
     }
 
-    /// No further round begins when so much time has passed.
+    /// No further sample is taken when so much time has passed and every contestant had one.
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = Some(time);
         self
@@ -174,12 +174,14 @@ impl Steady {
             contestant.judged(None);
         }
         let mut before = Fence::set(pair, None)?;
-        for round in 0..self.rounds * PATIENCE {
-            let is_late = self.within.is_some_and(|within| round > 0 && began.elapsed() >= within);
-            if is_late || round >= self.rounds && outcome.is_enough() {
+        'rounds: for round in 0..self.rounds * PATIENCE {
+            if round >= self.rounds && outcome.is_enough() {
                 break;
             }
             for turn in 0..contestants.len() {
+                if round > 0 && self.within.is_some_and(|within| began.elapsed() >= within) {
+                    break 'rounds;
+                }
                 let index = (turn + round) % contestants.len();
                 go_on()?;
                 let contestant = &mut contestants[index];

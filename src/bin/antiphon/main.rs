@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `bench` | `bench.rs`: how fast calls and answers are here, beside what this machine can do |
 
+#![forbid(unsafe_code)]
+
 mod bench;
 
 use clap::Command;

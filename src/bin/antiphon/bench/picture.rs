@@ -56,7 +56,8 @@ impl Panel {
 pub fn draw(report: &Report) -> String {
     let mut svg = Svg::new();
     let mut classes = vec![Class::Near, Class::Far];
-    classes.retain(|class| !of(report, Scenario::RoundTrip, *class).is_empty());
+    let shown = [Scenario::RoundTrip, Scenario::OneWay, Scenario::Asleep];
+    classes.retain(|class| shown.iter().any(|scenario| !of(report, *scenario, *class).is_empty()));
     let title = "antiphon: calls and answers between two processes, beside this machine's limits";
     svg.text((MARGIN, 40.0), Start, "title", title);
     let machine = &report.machine;
@@ -73,9 +74,12 @@ pub fn draw(report: &Report) -> String {
         round_trips(&mut svg, (0, y), report, *class, &apart);
         spread(&mut svg, (1, y), report, *class, &apart);
         y += PANEL.1 + 16.0;
-        speeds(&mut svg, (0, y), report, *class, &apart);
-        asleep(&mut svg, (1, y), report, *class, index == 0);
-        y += PANEL.1 + 16.0;
+        let is_more = [Scenario::OneWay, Scenario::Asleep].iter().any(|more| !of(report, *more, *class).is_empty());
+        if index == 0 || is_more {
+            speeds(&mut svg, (0, y), report, *class, &apart);
+            asleep(&mut svg, (1, y), report, *class, index == 0);
+            y += PANEL.1 + 16.0;
+        }
     }
     if classes.is_empty() {
         asleep(&mut svg, (0, y), report, Class::Near, true);
@@ -107,7 +111,13 @@ fn times_limit(row: &Row) -> String {
     format!("{:.2} ×", row.ratio().unwrap_or(f64::NAN))
 }
 
-/// A dot and a word for each colour, at the top right of a panel's plot.
+const TOO_FEW: &str = "too few undisturbed samples: run it again";
+
+fn too_few(svg: &mut Svg, panel: &Panel) {
+    svg.text((panel.left, panel.top + 20.0), Start, "soft", TOO_FEW);
+}
+
+/// A dot and a word for each colour, above a panel's plot.
 fn legend(svg: &mut Svg, panel: &Panel, limit: &str) {
     let y = panel.top - 14.0;
     svg.dot((panel.left + 4.0, y - 4.0), "ours");
@@ -124,16 +134,25 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
     let title = "A call and its answer, both awake";
     let panel =
         Panel::new(svg, at, title, &format!("median round trip by size, Spin, {apart}; both axes logarithmic"));
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+    let sizes = || rows.iter().chain(&loans).map(|row| row.bytes as f64);
+    if rows.is_empty() {
+        return too_few(svg, &panel);
+    }
     let all = rows.iter().flat_map(|row| [row.figures.median, limit_of(row)]);
     let (low, high) = decades(all.chain(loans.iter().map(|row| row.figures.median)));
     let up = panel.upwards((low, high), true);
     let inner = Panel { left: panel.left + 18.0, right: panel.right - 24.0, ..panel };
-    let across = inner.across((first.bytes as f64, last.bytes.max(first.bytes + 1) as f64), true);
-    let mut level = low;
-    while level <= high * 1.01 {
-        panel.level(svg, up.at(level), &short_time(level));
-        level *= 10.0;
+    let (least, most) = sizes().fold((f64::INFINITY, 0.0f64), |(low, high), size| (low.min(size), high.max(size)));
+    let across = inner.across((least, most.max(least * 2.0)), true);
+    let mut decade = low;
+    while decade <= high * 1.01 {
+        // Where there is one decade only, steps between.
+        for step in if high / low < 99.0 { &[1.0, 2.0, 5.0][..] } else { &[1.0] } {
+            if decade * step <= high * 1.01 {
+                panel.level(svg, up.at(decade * step), &short_time(decade * step));
+            }
+        }
+        decade *= 10.0;
     }
     panel.floor(svg);
     let point = |row: &Row, value: f64| (across.at(row.bytes as f64), up.at(value));
@@ -144,15 +163,16 @@ fn round_trips(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apa
     for (row, (limit, ours)) in rows.iter().zip(limits.iter().zip(&ours)) {
         svg.dot(*limit, "limit");
         svg.dot(*ours, "ours");
-        // On the side away from the limit; to the left where the line climbs above the dot.
-        let is_above = ours.1 <= limit.1;
-        let (x, y) = if is_above { (ours.0 - 6.0, ours.1 - 10.0) } else { (ours.0 + 6.0, ours.1 + 18.0) };
-        let anchor = if is_above { Middle } else { Start };
-        let x = if is_above { x } else { x.min(panel.right - 40.0) };
-        svg.text((x, y), anchor, "ours", &times_limit(row));
-        panel.below(svg, ours.0, &size(row.bytes));
+        // On the side away from the limit; a little to the right below, where the line climbs.
+        let at = if ours.1 <= limit.1 { (ours.0 - 6.0, ours.1 - 10.0) } else { (ours.0 + 6.0, ours.1 + 24.0) };
+        svg.text(at, Middle, "ours", &times_limit(row));
     }
-    for row in loans {
+    let mut labelled: Vec<usize> = rows.iter().chain(&loans).map(|row| row.bytes).collect();
+    labelled.dedup();
+    for bytes in labelled {
+        svg.text((across.at(bytes as f64), panel.bottom + 18.0), Middle, "soft small", &size(bytes));
+    }
+    for row in &loans {
         let at = point(row, row.figures.median);
         svg.dot(at, "hollow");
         svg.text(
@@ -170,7 +190,10 @@ fn spread(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
     let title = "How single calls spread";
     let mut rows = of(report, Scenario::RoundTrip, class);
     rows.retain(|row| row.wait == Some("Spin") && row.bytes == 8);
-    let Some((row, singles)) = rows.first().and_then(|row| Some((row, row.singles.as_ref()?))) else { return };
+    let Some((row, singles)) = rows.first().and_then(|row| Some((row, row.singles.as_ref()?))) else {
+        let panel = Panel::new(svg, at, title, &format!("calls of 8 B, Spin, {apart}"));
+        return too_few(svg, &panel);
+    };
     let more =
         format!("{} calls of {}, Spin, {apart}; both axes logarithmic", thousands(singles.total()), size(row.bytes));
     let panel = Panel::new(svg, at, title, &more);
@@ -210,17 +233,17 @@ fn spread(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
 fn speeds(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &str) {
     let mut rows = of(report, Scenario::OneWay, class);
     rows.sort_by_key(|row| row.bytes);
-    let more = format!("median speed by size, {apart}");
+    let more = format!("median speed by size, GB/s, {apart}");
     let panel = Panel::new(svg, at, "Many bytes one way, copied in and out", &more);
     if rows.is_empty() {
-        return;
+        return too_few(svg, &panel);
     }
     let most = rows.iter().map(|row| row.figures.median.max(limit_of(row))).fold(0.0, f64::max);
     let (high, step) = round_up(most);
     let up = panel.upwards((0.0, high), false);
     let mut level = 0.0;
     while level <= high * 1.01 {
-        panel.level(svg, up.at(level), &format!("{level} GB/s"));
+        panel.level(svg, up.at(level), &format!("{level}"));
         level += step;
     }
     let slot = (panel.right - panel.left) / rows.len() as f64;
@@ -232,7 +255,7 @@ fn speeds(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, apart: &
             svg.rect((x, up.at(value)), (width, panel.bottom - up.at(value)), class);
         }
         let label = times_limit(row);
-        svg.text((middle + 2.0 + width / 2.0, up.at(row.figures.median) - 6.0), Middle, "ours", &label);
+        svg.text((middle + 3.0, up.at(row.figures.median) - 6.0), Start, "ours", &label);
         panel.below(svg, middle, &size(row.bytes));
     }
     panel.floor(svg);
@@ -250,8 +273,12 @@ fn asleep(svg: &mut Svg, at: (u32, f64), report: &Report, class: Class, with_one
     }
     let mut y = panel.top - 8.0;
     for (title, rows) in groups {
-        let Some(first) = rows.first() else { continue };
         svg.text((left, y + 10.0), Start, "", &title);
+        let Some(first) = rows.first() else {
+            svg.text((left, y + 30.0), Start, "soft", TOO_FEW);
+            y += 56.0;
+            continue;
+        };
         y += 22.0;
         let limit = limit_of(first);
         let mut bars = vec![("two semaphores".to_owned(), limit, "limit", time(limit))];

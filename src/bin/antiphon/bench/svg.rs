@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 const STYLE: &str = "\
 text{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;font-size:12px;fill:#1f2933}\
-.page{fill:#ffffff}.soft{fill:#52606d}.title{font-size:20px;font-weight:bold}.head{font-size:14px;font-weight:bold}\
+.small{font-size:10.5px}.page{fill:#ffffff}.soft{fill:#52606d}.title{font-size:18px;font-weight:bold}.head{font-size:14px;font-weight:bold}\
 .ours{fill:#c2410c}.limit{fill:#7b8794}.area{fill:#f4c7ae}\
 .grid{stroke:#e4e7eb;stroke-width:1}.axis{stroke:#9aa5b1;stroke-width:1}\
 .ours-line{stroke:#c2410c;stroke-width:2;fill:none}.limit-line{stroke:#7b8794;stroke-width:2;fill:none}\

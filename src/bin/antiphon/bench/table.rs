@@ -1,4 +1,4 @@
-//! The rows as a table for people, 100 columns wide at most.
+//! The rows as a table for people, 106 columns wide at most.
 
 use super::Report;
 use super::histogram::Histogram;
@@ -37,7 +37,7 @@ pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
         times(to, "call and answer, both awake", "bare memory", &of(&[Scenario::RoundTrip, Scenario::Loan]))?;
         spread(to, &of(&[Scenario::RoundTrip, Scenario::Loan]))?;
         speeds(to, &of(&[Scenario::OneWay]))?;
-        times(to, "call and answer, both asleep in between", "semaphores", &of(&[Scenario::Asleep]))?;
+        times(to, "call and answer, both asleep", "semaphores", &of(&[Scenario::Asleep]))?;
     }
     let rows: Vec<&Row> =
         report.rows.iter().filter(|row| row.is_ours() && row.scenario == Scenario::OneCore).collect();
@@ -45,16 +45,22 @@ pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "\nONE PROCESSOR FOR BOTH")?;
         times(to, "call and answer", "semaphores", &rows)?;
     }
+    if report.rows.iter().any(|row| row.is_ours() && !row.is_enough()) {
+        writeln!(
+            to,
+            "\n?: fewer than {ENOUGH} samples, here or of the limit: do not rely on these, and run it again"
+        )?;
+    }
     for missing in &report.missing {
         writeln!(to, "\nNOT MEASURED: {missing}")?;
     }
     writeln!(
         to,
-        "\nmedian: of samples of some milliseconds that took turns; a sample between two probes of the bare line that \
-         differ\nby a fifth, or that lost its processor, is discarded. ratio: to the limit, this machine's own, in the \
-         same run:\nfor times the smaller the better, for speeds the greater. Below 1, or above, where copies that \
-         the limit makes one\nafter the other overlap. p50, p99, p99.9: of single calls, less what reading the clock \
-         takes."
+        "\nmedian: of samples of some milliseconds that took turns; a sample is thrown away where probes of the bare \
+         line\nbefore and after it differ by a fifth, or where it lost its processor. ratio: to the limit, this \
+         machine's own for\nthe same thing in the same run; for times the smaller the better, for speeds the \
+         greater. It passes 1 where the\ncopies of the two sides overlap, or where yielding beats sleeping. p50, \
+         p99, p99.9: of single calls, less what\nbeing timed alone adds."
     )
 }
 
@@ -68,8 +74,8 @@ fn times(to: &mut dyn Write, what: &str, limit: &str, rows: &[&Row]) -> io::Resu
     }
     writeln!(
         to,
-        "\n{what:36}{:>10}{limit:>14}{:>7}{:>10}{:>10}{:>10}{:>9}",
-        "median", "ratio", "p50", "p99", "p99.9", "samples"
+        "\n{what:32}{:>10}{limit:>13}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8}",
+        "median", "ratio", "p50", "p99", "p99.9", "samples", "thrown"
     )?;
     for row in rows {
         let what = match row.scenario {
@@ -80,9 +86,8 @@ fn times(to: &mut dyn Write, what: &str, limit: &str, rows: &[&Row]) -> io::Resu
         let (p50, p99, p99_9) = (within(0.5), within(0.99), within(0.999));
         let (limit, ratio) = against(row, time);
         let median = time(row.figures.median);
-        let samples = row.figures.samples;
-        writeln!(to, "{what:36}{median:>10}{limit:>14}{ratio:>7}{p50:>10}{p99:>10}{p99_9:>10}{samples:>9}")?;
-        doubt(to, row)?;
+        let counts = counts(row);
+        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{p50:>9}{p99:>9}{p99_9:>9}{counts:>17}")?;
     }
     Ok(())
 }
@@ -94,15 +99,15 @@ fn speeds(to: &mut dyn Write, rows: &[&Row]) -> io::Result<()> {
     let what = "one way, copied in and out";
     writeln!(
         to,
-        "\n{what:36}{:>10}{:>14}{:>7}{:>10}{:>10}{:>19}",
-        "GB/s", "memcpy", "ratio", "min", "max", "samples"
+        "\n{what:32}{:>10}{:>13}{:>7}{:>9}{:>9}{:>18}{:>8}",
+        "GB/s", "memcpy", "ratio", "min", "max", "samples", "thrown"
     )?;
     for row in rows {
         let what = format!("{:>9}  {}", size(row.bytes), row.wait.unwrap_or(""));
         let (limit, ratio) = against(row, digits);
         let [median, min, max] = [row.figures.median, row.figures.min, row.figures.max].map(digits);
-        writeln!(to, "{what:36}{median:>10}{limit:>14}{ratio:>7}{min:>10}{max:>10}{:>19}", row.figures.samples)?;
-        doubt(to, row)?;
+        let counts = counts(row);
+        writeln!(to, "{what:32}{median:>10}{limit:>13}{ratio:>7}{min:>9}{max:>9}{counts:>26}")?;
     }
     Ok(())
 }
@@ -112,11 +117,10 @@ fn against(row: &Row, shown: impl Fn(f64) -> String) -> (String, String) {
     (limit, row.ratio().map_or("-".into(), |ratio| format!("{ratio:.2}")))
 }
 
-fn doubt(to: &mut dyn Write, row: &Row) -> io::Result<()> {
-    if row.is_enough() {
-        return Ok(());
-    }
-    writeln!(to, "{:11}(fewer than {ENOUGH} samples here or of the limit: do not rely on these)", "")
+/// How many samples were kept, with a mark where that says little, and how many thrown away.
+fn counts(row: &Row) -> String {
+    let mark = if row.is_enough() { ' ' } else { '?' };
+    format!("{}{mark}{:>7}", row.figures.samples, row.figures.discarded)
 }
 
 /// How single calls spread: a line for each, darker where more of them lie.
@@ -132,14 +136,14 @@ fn spread(to: &mut dyn Write, rows: &[&Row]) -> io::Result<()> {
     // Four steps a doubling, a mark every third doubling.
     let marks: String =
         (0..4).map(|mark| format!("{:<12}", format!("|{}", time(FROM_NANOS * 8f64.powi(mark))))).collect();
-    writeln!(to, "\n{:36}{}", "how single calls spread", marks.trim_end())?;
+    writeln!(to, "\n{:32}{}", "how single calls spread", marks.trim_end())?;
     for (row, singles) in rows {
         let what = format!("{:>9}  {}", size(row.bytes), row.wait.unwrap_or(""));
         let shares = singles.shares(FROM_NANOS, TO_NANOS, STEPS);
         let bars: String = shares.iter().map(|share| bar(*share)).collect();
-        writeln!(to, "{what:36}{}", bars.trim_end())?;
+        writeln!(to, "{what:32}{}", bars.trim_end())?;
     }
-    writeln!(to, "{:36}each step a fifth longer; · below 0.1 %, ▁ 1 %, ▃ 6 %, ▅ 25 %, █ half of all", "")
+    writeln!(to, "{:32}each step a fifth longer; · below 0.1 %, ▁ 1 %, ▃ 6 %, ▅ 25 %, █ half of all", "")
 }
 
 /// By the logarithm: what is rare is what one looks for here.
