@@ -73,7 +73,8 @@ impl std::str::FromStr for Answer {
         match word {
             "ready" => {
                 let (pid, version) = rest.split_once(' ').unwrap_or((rest, ""));
-                Ok(Answer::Ready { pid: pid.parse()?, version: version.to_owned() })
+                let words: Vec<&str> = version.split_whitespace().collect();
+                Ok(Answer::Ready { pid: pid.parse()?, version: words.join(" ") })
             }
             "took" => Ok(Answer::Took(rest.parse()?)),
             "failed" => Ok(Answer::Failed(rest.to_owned())),
