@@ -264,12 +264,15 @@ impl Names {
     fn make(&self) -> io::Result<Shared> {
         let len = payload(2);
         let object = region::create(&self.memory, 0o600)?.ok_or(io::ErrorKind::AlreadyExists)?;
+        // As a channel's memory is made: on pages of the same size.
+        crate::sys::seed(&object, len)?;
         region::set_len(&object, len)?;
-        crate::sys::reserve(&object, len)?;
+        let mapping = Mapping::new(&object, len)?;
+        mapping.reserve(&object)?;
         let mine = Semaphore::create_anew(&self.bells[0], 0o600)?;
         let theirs = Semaphore::create_anew(&self.bells[1], 0o600)?;
         let bells = Bells { mine, theirs };
-        Ok(Shared { mapping: Mapping::new(&object, len)?, bells, is_partner_gone: AtomicBool::new(false) })
+        Ok(Shared { mapping, bells, is_partner_gone: AtomicBool::new(false) })
     }
 
     fn open(&self) -> io::Result<Shared> {

@@ -37,6 +37,11 @@ pub trait Contestant {
         None
     }
 
+    /// All the other processes, where this one only tells others what to do.
+    fn partners(&self) -> Vec<u32> {
+        self.partner().into_iter().collect()
+    }
+
     /// What became of the last sample: of which class it is, or that it was discarded. For contestants that remember
     /// more of a sample than its value.
     fn judged(&mut self, _class: Option<Class>) {}
@@ -181,11 +186,11 @@ impl Steady {
                 go_on()?;
                 let contestant = &mut contestants[index];
                 // The partner's waiting is told anew for each; the rest of a fence is the last one's other side.
-                before.partner = waited_by(contestant.partner());
+                before.partner = waited_by(&contestant.partners());
                 let sampling = Instant::now();
                 let value = contestant.sample(self.spell)?;
                 let took = sampling.elapsed();
-                let partner = waited_by(contestant.partner());
+                let partner = waited_by(&contestant.partners());
                 let after = Fence::set(pair, partner)?;
                 let class = Fence::class(&before, &after, took, pair.places().is_one());
                 contestant.judged(class);
@@ -200,15 +205,15 @@ impl Steady {
     }
 }
 
-fn waited_by(partner: Option<u32>) -> Option<Duration> {
-    partner.and_then(|pid| processor::kept_waiting(Some(pid)))
+fn waited_by(partners: &[u32]) -> Option<Duration> {
+    partners.iter().map(|pid| processor::kept_waiting(Some(*pid))).sum()
 }
 
 /// What stands on either side of a sample.
 struct Fence {
     probe: f64,
     stolen: Option<u64>,
-    /// How long this thread and the contestant's partner have waited for a processor so far.
+    /// How long this thread and the contestant's partners have waited for a processor so far.
     waited: Option<Duration>,
     partner: Option<Duration>,
 }
