@@ -136,7 +136,8 @@ fn measure(effort: Effort, cpus: Option<[usize; 2]>, is_interrupted: &AtomicBool
         other.place(apart)?;
         for (what, group) in GROUPS {
             let mut go_on = || progress.step(what, is_interrupted);
-            rows.extend(group(&mut Bench { pair: &pair, other: &other, effort, go_on: &mut go_on })?);
+            let (go_on, missing) = (&mut go_on, &mut missing);
+            rows.extend(group(&mut Bench { pair: &pair, other: &other, effort, go_on, missing })?);
         }
     } else {
         missing.push("two processors: this process may use one only".to_owned());
@@ -145,7 +146,8 @@ fn measure(effort: Effort, cpus: Option<[usize; 2]>, is_interrupted: &AtomicBool
         pair.place(together)?;
         other.place(together)?;
         let mut go_on = || progress.step("two on one processor", is_interrupted);
-        rows.extend(Bench { pair: &pair, other: &other, effort, go_on: &mut go_on }.one_core()?);
+        let (go_on, missing) = (&mut go_on, &mut missing);
+        rows.extend(Bench { pair: &pair, other: &other, effort, go_on, missing }.one_core()?);
     } else {
         missing.push("two on one processor: this system keeps nobody on one".to_owned());
     }

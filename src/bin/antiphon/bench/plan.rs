@@ -2,7 +2,7 @@
 //! against.
 
 use super::other::{Other, Ours, Work};
-use super::rows::{Limit, Row, Scenario, Unit};
+use super::rows::{Limit, Row, Scenario, Unit, size};
 use antiphon::Wait;
 use antiphon::limits::{Class, Contestant, Copying, Figures, Outcome, Pair, PingPong, Semaphores, Steady, Way};
 use std::io;
@@ -64,6 +64,18 @@ impl Member<'_> {
         }
     }
 
+    /// For people: what it is, and of how many bytes.
+    fn describe(&self) -> String {
+        match self {
+            Member::Ours(scenario, bytes, wait, _) => {
+                format!("antiphon, {}, {}, {}", scenario.name(), size(*bytes), wait_name(*wait))
+            }
+            Member::Way(way, _) => format!("{}, {}", self.name(), size(way.bytes)),
+            Member::Copying(bytes, _) => format!("{}, {}", self.name(), size(*bytes)),
+            Member::Semaphores(_) => self.name(),
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Member::Ours(..) => "antiphon".to_owned(),
@@ -80,6 +92,8 @@ pub struct Bench<'b> {
     pub other: &'b Other,
     pub effort: Effort,
     pub go_on: &'b mut dyn FnMut() -> io::Result<()>,
+    /// What had no sample that counts.
+    pub missing: &'b mut Vec<String>,
 }
 
 impl<'b> Bench<'b> {
@@ -158,6 +172,11 @@ impl<'b> Bench<'b> {
         let mut contestants: Vec<&mut dyn Contestant> = members.iter_mut().map(Member::contestant).collect();
         let outcome = steady.run(self.pair, &mut contestants, self.go_on)?;
         let classes = outcome.classes();
+        for (index, member) in members.iter().enumerate() {
+            if !classes.iter().any(|class| outcome.figures(index, *class).is_some()) {
+                self.missing.push(format!("{}: no undisturbed sample", member.describe()));
+            }
+        }
         Ok(classes.into_iter().flat_map(|class| rows(&members, &outcome, class)).collect())
     }
 }

@@ -46,8 +46,11 @@ pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
             "\n?: fewer than {ENOUGH} samples, here or of the limit: do not rely on these, and run it again"
         )?;
     }
+    if !report.missing.is_empty() {
+        writeln!(to)?;
+    }
     for missing in &report.missing {
-        writeln!(to, "\nNOT MEASURED: {missing}")?;
+        writeln!(to, "NOT MEASURED: {missing}")?;
     }
     writeln!(
         to,
