@@ -147,10 +147,7 @@ pub fn answer(name: &str) -> io::Result<()> {
 fn work_off(consumer: &mut Consumer, work: Work, len: usize, count: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
     match work {
         Work::Calls => {
-            for _ in 0..count {
-                let message = consumer.consume_into(bytes)?;
-                message.reply(bytes)?;
-            }
+            answers(consumer, count, bytes)?;
         }
         Work::Loans => {
             for _ in 0..count {
@@ -215,12 +212,7 @@ impl<'o> Ours<'o> {
     /// So many calls or messages, with a loop for each kind; `after` each one.
     fn repeat(&mut self, publisher: &mut Publisher, count: u64, mut after: impl FnMut()) -> Result<(), Error> {
         match self.work {
-            Work::Calls => {
-                for _ in 0..count {
-                    publisher.call_into(&self.message, &mut self.reply)?;
-                    after();
-                }
-            }
+            Work::Calls => calls(publisher, &self.message, &mut self.reply, count, after)?,
             Work::Loans => {
                 for _ in 0..count {
                     publisher.loan(self.bytes)?.call()?;
@@ -311,6 +303,32 @@ impl Ours<'_> {
         let median = added.get(added.len() / 2).copied().unwrap_or(0.0);
         median.clamp(self.clock_nanos, 3.0 * self.clock_nanos) as u64
     }
+}
+
+// The two loops that are held against the bare line stand alone: among others they took 10 ns a round trip more.
+
+#[inline(never)]
+fn calls(
+    publisher: &mut Publisher,
+    message: &[u8],
+    reply: &mut Vec<u8>,
+    count: u64,
+    mut after: impl FnMut(),
+) -> Result<(), Error> {
+    for _ in 0..count {
+        publisher.call_into(message, reply)?;
+        after();
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn answers(consumer: &mut Consumer, count: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    for _ in 0..count {
+        let message = consumer.consume_into(bytes)?;
+        message.reply(bytes)?;
+    }
+    Ok(())
 }
 
 /// What one reading of the clock takes.
