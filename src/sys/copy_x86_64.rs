@@ -1,4 +1,4 @@
-//! The copies of `copy.rs` for x86-64, by the instructions that every such processor has.
+//! The copies of `copy.rs` for x86-64.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
@@ -9,6 +9,8 @@ use std::arch::asm;
 const SHORTEST: usize = 1024;
 /// A line of the cache.
 const LINE: usize = 64;
+/// What one store past the cache writes.
+const WIDE: usize = 32;
 
 /// Copies `len` bytes out of shared memory that the other end has written.
 ///
@@ -16,98 +18,120 @@ const LINE: usize = 64;
 /// As [`copy`]; and the bytes at `from` are writable, and nobody else's as long as this takes.
 #[inline]
 pub(crate) unsafe fn take(to: *mut u8, from: *mut u8, len: usize, target: Target) {
+    let by: CopyLines = match (is_x86_feature_detected!("avx"), target) {
+        (false, _) => take_lines,
+        (true, Target::Cache) => take_lines_by_avx,
+        (true, Target::Memory) => take_past_cache,
+    };
+    // SAFETY: the caller's word; and the processor has what it needs.
+    unsafe { take_by(by, to, from, len) };
+}
+
+/// Copies whole lines.
+type CopyLines = unsafe fn(*mut u8, *mut u8, usize);
+
+/// # Safety
+/// As [`take`]; and the processor has what `by` needs.
+#[inline]
+unsafe fn take_by(by: CopyLines, to: *mut u8, from: *mut u8, len: usize) {
     if len < SHORTEST {
         // SAFETY: the caller's word.
         return unsafe { copy(to, from, len) };
     }
-    match target {
-        // SAFETY: the caller's word.
-        Target::Cache => unsafe { take_lines(to, from, len) },
-        // SAFETY: the caller's word.
-        Target::Memory => unsafe { take_past_cache(to, from, len) },
-    }
+    // Stores past the cache have to begin at a multiple of their length; for the others it is as good.
+    let before = to.align_offset(WIDE);
+    let lines = (len - before) / LINE;
+    let behind = before + lines * LINE;
+    // SAFETY: `before` is less than WIDE, and so than `len`.
+    unsafe { copy(to, from, before) };
+    // SAFETY: `lines` lines, of which there is at least one, are within `len`, and their place is at a multiple of WIDE.
+    unsafe { by(to.wrapping_add(before), from.wrapping_add(before), lines) };
+    // SAFETY: what is left of both.
+    unsafe { copy(to.wrapping_add(behind), from.wrapping_add(behind), len - behind) };
 }
 
 /// # Safety
-/// As [`take`].
-unsafe fn take_lines(to: *mut u8, from: *mut u8, len: usize) {
-    let lines = len / LINE;
-    let done = lines * LINE;
-    // SAFETY: `lines` lines, of which there is at least one, are within `len`; what is written to `from` was just read
-    // there, and by the caller's word nobody has changed it in between. Each register that changes is named.
+/// `lines` lines may be copied as [`take`] copies bytes; there is at least one.
+unsafe fn take_lines(to: *mut u8, from: *mut u8, lines: usize) {
+    // SAFETY: what is written to `from` was just read there, and by the caller's word nobody has changed it in between.
+    // Each register that changes is named, or is not kept by any C function.
     unsafe {
         asm!(
             "2:",
-            "movups {a}, xmmword ptr [{from}]",
-            "movups {b}, xmmword ptr [{from} + 16]",
-            "movups {c}, xmmword ptr [{from} + 32]",
-            "movups {d}, xmmword ptr [{from} + 48]",
-            "movups xmmword ptr [{from}], {a}",
-            "movups xmmword ptr [{to}], {a}",
-            "movups xmmword ptr [{to} + 16], {b}",
-            "movups xmmword ptr [{to} + 32], {c}",
-            "movups xmmword ptr [{to} + 48], {d}",
-            "add {from}, 64",
-            "add {to}, 64",
-            "dec {lines}",
+            "movups xmm0, xmmword ptr [rsi]",
+            "movups xmm1, xmmword ptr [rsi + 16]",
+            "movups xmm2, xmmword ptr [rsi + 32]",
+            "movups xmm3, xmmword ptr [rsi + 48]",
+            "movups xmmword ptr [rsi], xmm0",
+            "movups xmmword ptr [rdi], xmm0",
+            "movups xmmword ptr [rdi + 16], xmm1",
+            "movups xmmword ptr [rdi + 32], xmm2",
+            "movups xmmword ptr [rdi + 48], xmm3",
+            "add rsi, 64",
+            "add rdi, 64",
+            "dec rcx",
             "jnz 2b",
-            from = inout(reg) from => _,
-            to = inout(reg) to => _,
-            lines = inout(reg) lines => _,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            inout("rcx") lines => _,
+            clobber_abi("C"),
             options(nostack),
         );
     }
-    // SAFETY: what is left of both.
-    unsafe { copy(to.wrapping_add(done), from.wrapping_add(done), len - done) };
 }
 
 /// # Safety
-/// As [`take`].
-unsafe fn take_past_cache(to: *mut u8, from: *mut u8, len: usize) {
-    // Such stores have to begin at a multiple of their length.
-    let before = to.align_offset(16).min(len);
-    // SAFETY: within `len`.
-    unsafe { copy(to, from, before) };
-    let (to, from, len) = (to.wrapping_add(before), from.wrapping_add(before), len - before);
-    let lines = len / LINE;
-    let done = lines * LINE;
-    if lines > 0 {
-        // SAFETY: as in `take_lines`; `to` is at a multiple of 16. The fence orders these stores, which are not
-        // ordered by themselves, before whatever this thread does next.
-        unsafe {
-            asm!(
-                "2:",
-                "movups {a}, xmmword ptr [{from}]",
-                "movups {b}, xmmword ptr [{from} + 16]",
-                "movups {c}, xmmword ptr [{from} + 32]",
-                "movups {d}, xmmword ptr [{from} + 48]",
-                "movups xmmword ptr [{from}], {a}",
-                "movntps xmmword ptr [{to}], {a}",
-                "movntps xmmword ptr [{to} + 16], {b}",
-                "movntps xmmword ptr [{to} + 32], {c}",
-                "movntps xmmword ptr [{to} + 48], {d}",
-                "add {from}, 64",
-                "add {to}, 64",
-                "dec {lines}",
-                "jnz 2b",
-                "sfence",
-                from = inout(reg) from => _,
-                to = inout(reg) to => _,
-                lines = inout(reg) lines => _,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                options(nostack),
-            );
-        }
+/// As [`take_lines`]; the processor has AVX.
+unsafe fn take_lines_by_avx(to: *mut u8, from: *mut u8, lines: usize) {
+    // SAFETY: as in `take_lines`.
+    unsafe {
+        asm!(
+            "2:",
+            "vmovups ymm0, ymmword ptr [rsi]",
+            "vmovups ymm1, ymmword ptr [rsi + 32]",
+            "vmovups xmmword ptr [rsi], xmm0",
+            "vmovups ymmword ptr [rdi], ymm0",
+            "vmovups ymmword ptr [rdi + 32], ymm1",
+            "add rsi, 64",
+            "add rdi, 64",
+            "dec rcx",
+            "jnz 2b",
+            "vzeroupper",
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            inout("rcx") lines => _,
+            clobber_abi("C"),
+            options(nostack),
+        );
     }
-    // SAFETY: what is left of both.
-    unsafe { copy(to.wrapping_add(done), from.wrapping_add(done), len - done) };
+}
+
+/// # Safety
+/// As [`take_lines_by_avx`]; `to` is at a multiple of [`WIDE`].
+unsafe fn take_past_cache(to: *mut u8, from: *mut u8, lines: usize) {
+    // SAFETY: as in `take_lines`. The fence orders these stores, which are not ordered by themselves, before whatever
+    // this thread does next.
+    unsafe {
+        asm!(
+            "2:",
+            "vmovups ymm0, ymmword ptr [rsi]",
+            "vmovups ymm1, ymmword ptr [rsi + 32]",
+            "vmovups xmmword ptr [rsi], xmm0",
+            "vmovntps ymmword ptr [rdi], ymm0",
+            "vmovntps ymmword ptr [rdi + 32], ymm1",
+            "add rsi, 64",
+            "add rdi, 64",
+            "dec rcx",
+            "jnz 2b",
+            "sfence",
+            "vzeroupper",
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            inout("rcx") lines => _,
+            clobber_abi("C"),
+            options(nostack),
+        );
+    }
 }
 
 #[cfg(test)]
@@ -118,24 +142,24 @@ mod tests {
     #[test]
     fn every_byte_is_copied_and_none_beside() {
         let source: Vec<u8> = (0..8192u32).map(|n| (n * 31 % 251) as u8).collect();
-        for target in [Target::Cache, Target::Memory] {
+        let all: [(&str, CopyLines); 3] =
+            [("sse2", take_lines), ("avx", take_lines_by_avx), ("past the cache", take_past_cache)];
+        let has_avx = is_x86_feature_detected!("avx");
+        for (name, by) in all.into_iter().filter(|(name, _)| has_avx || *name == "sse2") {
             for len in [0, 1, 63, 64, 65, 1023, 1024, 1025, 1087, 1088, 4095, 4096, 4133] {
                 for (from_at, to_at) in [(0, 0), (1, 0), (0, 1), (15, 16), (16, 15), (63, 33), (64, 64)] {
                     let mut from = source.clone();
                     let mut to = vec![0xA5; 8192];
                     // SAFETY: both buffers are longer than any offset and length together.
-                    unsafe { take(to[to_at..].as_mut_ptr(), from[from_at..].as_mut_ptr(), len, target) };
-                    assert_eq!(from, source, "{target:?}: the source changed");
+                    unsafe { take_by(by, to[to_at..].as_mut_ptr(), from[from_at..].as_mut_ptr(), len) };
+                    assert_eq!(from, source, "{name}: the source changed");
                     assert_eq!(
                         to[to_at..to_at + len],
                         source[from_at..from_at + len],
-                        "{target:?} {len} {from_at} {to_at}"
+                        "{name} {len} {from_at} {to_at}"
                     );
                     let beside = to[..to_at].iter().chain(&to[to_at + len..]);
-                    assert!(
-                        beside.copied().all(|byte| byte == 0xA5),
-                        "{target:?} {len} {from_at} {to_at}: wrote beside"
-                    );
+                    assert!(beside.copied().all(|byte| byte == 0xA5), "{name} {len} {from_at} {to_at}: wrote beside");
                 }
             }
         }
