@@ -7,6 +7,7 @@ mod support;
 use antiphon::{Channel, ChannelOptions, Consumer, Delivered, Error, Publisher, Wait};
 use intruder::{Intruder, WANTS};
 use std::cell::RefCell;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Barrier};
 use std::thread::{scope, sleep};
@@ -243,6 +244,43 @@ fn a_forked_child_does_not_ask_for_the_next_round() {
         assert_eq!(all.unwrap(), 2 * CAPACITY);
         publishing.join().unwrap().unwrap();
     });
+}
+
+/// Copying out writes back what it read, and a loan is there to be written: in a child both would spoil what the
+/// parent has gone on to.
+#[test]
+fn a_forked_child_writes_nothing_to_the_region() {
+    let _dog = dog("fork");
+    let channel = SMALL.create(&unique("fork")).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    /// What came of it in a child.
+    fn in_a_child(does: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child does one thing and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let good = does();
+            // SAFETY: ends the child without anything of the parent's being run.
+            unsafe { libc::_exit(i32::from(!good)) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of this process, which nobody else waits for.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        status == 0
+    }
+    for len in [8, CAPACITY] {
+        publisher.publish(&vec![1; len]).unwrap();
+        let mut message = consumer.consume().unwrap();
+        let mut into = Vec::new();
+        let is_refused = in_a_child(|| matches!(message.copy_into(&mut into), Err(Error::Forked { .. })));
+        assert!(is_refused, "the child copied {len} bytes out");
+        assert_eq!(message.to_vec().unwrap(), vec![1; len]);
+        let mut loan = publisher.loan(len).unwrap();
+        assert_eq!(loan.copy_from(0, &vec![2; len]), len);
+        let is_refused = in_a_child(|| loan.copy_from(0, &[3]) == 0 && loan.write(&[3]).is_err());
+        assert!(is_refused, "the child wrote to a loan of {len} bytes");
+        loan.publish().unwrap();
+        assert_eq!(consumer.consume().unwrap().to_vec().unwrap(), vec![2; len]);
+    }
 }
 
 /// A consumer had the whole of it and panicked: whether it acted on it nobody knows, however far the next round came.

@@ -65,7 +65,7 @@ impl<'p> Loan<'p> {
         self.len = self.len.min(len);
     }
 
-    /// Copies `from` behind `offset`, and returns how many bytes there was room for.
+    /// Copies `from` behind `offset`, and returns how many bytes there was room for. In a forked child there is none.
     pub fn copy_from(&mut self, offset: usize, from: &[u8]) -> usize {
         self.view().copy_from(offset, from)
     }
@@ -123,14 +123,18 @@ impl<'p> Loan<'p> {
         Ok(())
     }
 
+    /// None of it in a forked child: the turn is the parent's, who may have passed it.
     fn view(&mut self) -> ViewMut<'_> {
-        self.publisher.end.memory().view_mut(self.place, self.len)
+        let end = &self.publisher.end;
+        let len = if end.shared.is_forked() { 0 } else { self.len };
+        end.memory().view_mut(self.place, len)
     }
 }
 
 impl io::Write for Loan<'_> {
     /// Writes behind what was written before; 0 when the loan is full.
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        self.publisher.end.shared.check_fork()?;
         let written = self.written;
         let now = self.view().copy_from(written, from);
         self.written += now;

@@ -10,6 +10,7 @@
 //! other end has written, writes a word of each line back, as it was. Thereby it owns the line, alone, and the line
 //! goes to the other end in one step when that writes to it again. It may only be used where the caller owns the
 //! bytes: nobody else reads or writes them meanwhile, so that writing back what stood there changes nothing for anyone.
+//! A forked child owns none: its parent goes on with them.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
