@@ -7,7 +7,7 @@
 //! The program starts itself a second time as the one that answers, and kills that in the end.
 
 use antiphon::{Channel, Error};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 const CALLS: u32 = 100_000;
@@ -62,11 +62,21 @@ fn call(name: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(()) // The names go with the last end.
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, "answer", name] => Ok(answer(name)?),
         [_] => call(&format!("call-{}", std::process::id())),
         _ => Err("usage: call_and_answer".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("call_and_answer: {error}"); // An error says what it is about, and the way out.
+            ExitCode::FAILURE
+        }
     }
 }

@@ -9,13 +9,13 @@ use antiphon::{Channel, Error};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// The other process: writes whatever comes to `path`, until an empty message ends the file.
 fn receive(name: &str, path: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut consumer = Channel::open(name)?.consumer()?;
-    let mut file = File::create(path)?;
+    let mut file = File::create(path).map_err(|error| format!("{path}: {error}"))?;
     loop {
         let mut message = consumer.consume()?;
         if message.is_empty() {
@@ -34,12 +34,15 @@ fn send(from: &Path, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn send_through(name: &str, from: &Path, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut file = File::open(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    if to.exists() && from.canonicalize()? == to.canonicalize()? {
+        return Err(format!("{}: a file cannot be sent to itself", from.display()).into());
+    }
     let channel = Channel::create(name)?;
     let mut publisher = channel.publisher()?;
     let exe = std::env::current_exe()?;
     let mut other = Command::new(exe).arg("receive").arg(name).arg(to).spawn()?;
 
-    let mut file = File::open(from)?;
     let began = Instant::now();
     let mut sent = 0;
     loop {
@@ -61,7 +64,7 @@ fn send_through(name: &str, from: &Path, to: &Path) -> Result<(), Box<dyn std::e
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, "receive", name, path] => receive(name, path),
@@ -77,6 +80,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             done.and_then(|()| if len? == 1 << 30 { Ok(()) } else { Err("it came short".into()) })
         }
         _ => Err("usage: send_file [FROM TO]".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("send_file: {error}"); // An error says what it is about, and the way out.
+            ExitCode::FAILURE
+        }
     }
 }
 

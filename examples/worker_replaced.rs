@@ -6,7 +6,7 @@
 //! ```
 
 use antiphon::{Channel, Error};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitCode};
 
 const JOBS: u32 = 10;
 /// The first worker dies with this one in its hands.
@@ -61,11 +61,21 @@ fn publish(name: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, role @ ("mortal" | "worker"), name] => Ok(work(name, role == "mortal")?),
         [_] => publish(&format!("jobs-{}", std::process::id())),
         _ => Err("usage: worker_replaced".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker_replaced: {error}"); // An error says what it is about, and the way out.
+            ExitCode::FAILURE
+        }
     }
 }

@@ -68,6 +68,22 @@ fn send_file_leaves_nothing_where_the_file_cannot_be_written() {
     let output = run("send_file", &[from.to_str().unwrap(), "/nowhere/to"], "file");
     std::fs::remove_file(&from).unwrap();
     assert!(!output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/to: "), "{output:?}");
+}
+
+#[test]
+fn send_file_touches_nothing_where_it_has_no_file_to_send() {
+    let _watchdog = Watchdog::new("send_file", support::PATIENCE);
+    let file = std::env::temp_dir().join(support::unique("kept"));
+    std::fs::write(&file, b"kept").unwrap();
+    let path = file.to_str().unwrap();
+    for (from, says) in [("/nowhere/from", "send_file: /nowhere/from: "), (path, "cannot be sent to itself")] {
+        let output = run("send_file", &[from, path], "file");
+        assert!(!output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(says), "{output:?}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"kept", "{from}");
+    }
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
@@ -75,6 +91,6 @@ fn examples_refuse_arguments_that_they_do_not_know() {
     for (example, names) in [("call_and_answer", "call"), ("worker_replaced", "jobs"), ("send_file", "file")] {
         let output = run(example, &["what"], names);
         assert!(!output.status.success());
-        assert!(String::from_utf8_lossy(&output.stderr).contains("usage: "), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("{example}: usage: ")), "{output:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The consumer: taking messages, reading them round by round, replying.
+//! The consumer: taking messages, reading them in place or copying them out, replying.
 
 use super::attach::Shared;
 use super::end::{End, Stop};
@@ -135,15 +135,21 @@ impl Consumer {
     /// Takes the next message out into `into`, in the place of what that held. A message that asks for no reply is
     /// acknowledged when this returns: if this process dies then, it is not redelivered.
     ///
+    /// A message of 32 KiB or more that comes while this waits *flows*: it is copied out while the publisher still
+    /// copies it in. It is delivered when this returns, whole or not at all.
+    ///
     /// # Errors
-    /// As [`consume`](Self::consume); after an error the content of `into` means nothing.
+    /// As [`consume`](Self::consume), also where the publisher dies or leaves in the middle of a long message, and
+    /// [`Error::Aborted`] where it gives up there. After an error `into` may hold a part of the message, of the old
+    /// content or nothing: it means nothing.
     #[inline]
     pub fn consume_into(&mut self, into: &mut Vec<u8>) -> Result<Message<'_>, Error> {
         self.consume_until(Deadline::NEVER, COPY_OUT)?.take_all(into, Deadline::NEVER)
     }
 
     /// [`consume_into`](Self::consume_into) with a limit, for the whole of a long message too; errors as there, and
-    /// [`Error::TimedOut`].
+    /// [`Error::TimedOut`]. In the middle of a long message that ends it for the publisher too, with
+    /// [`Error::Aborted`].
     pub fn consume_into_timeout(&mut self, into: &mut Vec<u8>, limit: Duration) -> Result<Message<'_>, Error> {
         let deadline = Deadline::after(limit);
         self.consume_until(deadline, COPY_OUT)?.take_all(into, deadline)

@@ -16,7 +16,8 @@ use std::time::Duration;
 ///
 /// It is read from the front by [`io::Read`], piece by piece through [`view`](Self::view), or at once by
 /// [`to_vec`](Self::to_vec). One that is longer than the capacity comes in rounds: the publisher fills in the next
-/// when this one has been read.
+/// when this one has been read. Only [`consume_into`](Consumer::consume_into) lets a
+/// message flow.
 ///
 /// ```
 /// # let name = format!("doc-message-{}", std::process::id());

@@ -12,7 +12,9 @@
 //! # What it promises
 //!
 //! * The consumer gets exactly the bytes and the length that were published, 0 included, in order, each message once.
-//! * Up to the capacity a message is one contiguous piece; above it, it comes in rounds.
+//! * Up to the capacity a message is one contiguous piece. A longer one comes in rounds to whoever reads it where it
+//!   stands. To a consumer that waits in [`consume_into`](Consumer::consume_into), one of 32 KiB or more *flows*: one
+//!   end copies in while the other copies out. So does every reply of that length.
 //! * What `publish` acknowledged is not lost: it stays in the region until a consumer let go of it. A consumer that
 //!   dies with a message leaves it to the next one, marked [`redelivered`](Message::redelivered).
 //! * **When the peer dies** by whatever means, the survivor gets [`Error::PeerDied`] within a tenth of a second and

@@ -75,14 +75,16 @@ impl Publisher {
     ///
     /// When this returns, it stands in the region and is delivered whatever happens to this process; or it was
     /// consumed already. That goes for one that is longer than the capacity, and for one of 32 KiB or more that a
-    /// consumer waited for in `consume_into`: until this returns, the rest of it is here.
+    /// consumer waited for in [`consume_into`](crate::Consumer::consume_into), so that it flows: until this returns, the
+    /// rest of it is here, and would die with this process.
     ///
     /// # Blocking
     /// Until the message before this one was consumed; and for one whose rest is here, until it was consumed.
     ///
     /// # Errors
     /// [`Error::PeerDied`] and [`Error::Disconnected`] while waiting: this message was not published, or it says that
-    /// this is unknown. [`Error::Aborted`] where the consumer gave up in the middle of a long one.
+    /// this is unknown. [`Error::Aborted`] where the consumer gave up in the middle of a long one, by its own limit
+    /// for instance.
     #[inline]
     pub fn publish(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.send(&[IoSlice::new(bytes)], Content::Message, Deadline::NEVER, "publish").map(drop)
