@@ -4,7 +4,10 @@
 
 use super::super::progress::{InFlow, Until};
 use super::super::turn::{ABANDONED, Content, Side, Word};
-use super::{Died, Dies, End, Limit, Outcomes, Received, Region, Sent, both, explore};
+use super::{
+    Died, Dies, End, Limit, Outcomes, Received, Region, Sent, both, end_a_consumer, explore, replace_a_publisher,
+    send_long,
+};
 use crate::bell::{Awaited, sleep};
 use crate::error::Delivered;
 use loom::sync::atomic::AtomicU64;
@@ -245,86 +248,33 @@ impl End {
     }
 }
 
-/// A message that flows, and then a short one. `region`'s ends are as `prepare` makes them.
-fn let_flow(
-    preemptions: usize,
-    (publishers, consumers): (Limit, Limit),
-    prepare: impl Fn(&mut End) + Clone + Send + Sync + 'static,
-    outcomes_must_be: &[&'static str],
-) {
-    let outcomes = Outcomes::default();
-    let seen = outcomes.clone();
-    explore(preemptions, move || {
-        let region = Region::new();
-        let sent = Rc::new(std::cell::Cell::new(Sent::Unknown));
-        let also_sent = Rc::clone(&sent);
-        let (seen, prepare) = (seen.clone(), prepare.clone());
-        let prepare_consumer = prepare.clone();
-        let (publisher, consumer) = both(
-            &region,
-            |mut publisher| {
-                prepare(&mut publisher);
-                sent.set(publisher.flow(1, publishers));
-                publisher.publish(5);
-                publisher.wait(Limit::Never);
-                publisher
-            },
-            move |mut consumer| {
-                prepare_consumer(&mut consumer);
-                let mut received = None;
-                loop {
-                    match consumer.serve_within(Dies::Never, consumers).unwrap() {
-                        Received::Whole(5) => break,
-                        first => assert_eq!(received.replace(first), None, "twice"),
-                    }
-                }
-                // The publisher has sent what comes after, so it knows.
-                seen.saw(match (also_sent.get(), received) {
-                    (Sent::Answered, Some(Received::Whole(1))) => "whole",
-                    (Sent::InPlace, Some(Received::Whole(1))) => "in place",
-                    (Sent::Aborted, Some(Received::Broken(1))) => "the consumer gave up",
-                    (Sent::Withdrawn, None) => "withdrawn",
-                    (Sent::Unknown, None) => "skipped",
-                    (Sent::Unknown, Some(Received::Broken(1))) => "the publisher gave up",
-                    (Sent::Unknown, Some(Received::Whole(1))) => "the publisher missed the end",
-                    ends => panic!("the ends disagree: {ends:?}"),
-                });
-                consumer
-            },
-        );
-        publisher.assert_settled();
-        consumer.assert_settled();
-    });
-    outcomes.were(outcomes_must_be);
-}
-
 #[test]
 fn what_flows_comes_whole_and_wakes_whoever_sleeps_for_it() {
     // At most three preemptions.
-    let_flow(3, (Limit::Never, Limit::Never), |_| {}, &["whole"]);
+    send_long(3, End::flow, (Limit::Never, Limit::Never), |_| {}, &["whole"]);
 }
 
 #[test]
 fn what_flows_comes_whole_or_both_ends_know_that_it_did_not() {
     // At most two preemptions, all of them.
-    let_flow(2, (Limit::Never, Limit::Sleeps(1)), |_| {}, &["the consumer gave up", "whole"]);
+    send_long(2, End::flow, (Limit::Never, Limit::Sleeps(1)), |_| {}, &["the consumer gave up", "whole"]);
     let gave_up = ["withdrawn", "skipped", "the publisher gave up", "the publisher missed the end", "whole"];
-    let_flow(2, (Limit::Sleeps(1), Limit::Never), |_| {}, &gave_up);
+    send_long(2, End::flow, (Limit::Sleeps(1), Limit::Never), |_| {}, &gave_up);
 }
 
 #[test]
 fn what_nobody_takes_comes_back_or_flows_and_never_both() {
     // At most two preemptions.
     let impatient = |end: &mut End| end.is_impatient = true;
-    let_flow(2, (Limit::Never, Limit::Never), impatient, &["in place", "whole"]);
+    send_long(2, End::flow, (Limit::Never, Limit::Never), impatient, &["in place", "whole"]);
 }
 
 #[test]
 fn who_wants_it_in_place_has_it_whole() {
     // At most two preemptions.
-    let_flow(2, (Limit::Never, Limit::Never), |end| end.reads_in_place = true, &["in place"]);
+    send_long(2, End::flow, (Limit::Never, Limit::Never), |end| end.reads_in_place = true, &["in place"]);
     let impatient = |end: &mut End| (end.reads_in_place, end.is_impatient) = (true, true);
-    let_flow(2, (Limit::Never, Limit::Never), impatient, &["in place"]);
+    send_long(2, End::flow, (Limit::Never, Limit::Never), impatient, &["in place"]);
 }
 
 #[test]
@@ -337,61 +287,22 @@ fn a_dead_consumer_orphans_what_flowed_to_it() {
         (Dies::Flowed, Sent::Orphaned),
     ] {
         // At most two preemptions.
-        explore(2, move || {
-            let region = Region::new();
-            both(
-                &region,
-                |mut publisher| {
-                    publisher.knows_death = true;
-                    assert_eq!(publisher.flow(1, Limit::Never), expected, "died {dies:?}");
-                    publisher.publish(5);
-                    publisher
-                },
-                move |consumer| consumer.serve_until(5, dies),
-            );
-        });
+        end_a_consumer(2, End::flow, false, dies, expected);
     }
 }
 
-/// A publisher dies when it has filled so many pieces, asleep or not; the next one calls.
+/// A publisher dies when it has filled so many pieces, asleep or not.
 fn replace_a_filler(filled: u64, is_asleep: bool, outcomes_must_be: &[&'static str]) {
-    let outcomes = Outcomes::default();
-    let seen = outcomes.clone();
-    // At most two preemptions.
-    explore(2, move || {
-        let region = Region::new();
-        let seen = seen.clone();
-        both(
-            &region,
-            |mut publisher| {
-                let mine = publisher.wait(Limit::Never).unwrap();
-                publisher.region.payload.set(1);
-                let (step, _) = publisher.begin_flow(mine, Content::Flow, 1);
-                let _ = publisher.fill(step, 1, 1, filled, Limit::Never);
-                if is_asleep {
-                    publisher.region.progress(Side::Publisher, step).arm();
-                }
-                let mut publisher = publisher.next();
-                assert_eq!(publisher.call(5, Limit::Never), Sent::Answered);
-                publisher
-            },
-            move |mut consumer| {
-                consumer.knows_death = true;
-                let mut received = "withdrawn";
-                loop {
-                    match consumer.serve_within(Dies::Never, Limit::Never).unwrap() {
-                        Received::Whole(5) => break,
-                        Received::Whole(_) => received = "whole",
-                        Received::Broken(_) => received = "broken",
-                    }
-                }
-                seen.saw(received);
-                consumer
-            },
-        );
-        assert_eq!(region.given().last(), Some(&(5, false)));
-    });
-    outcomes.were(outcomes_must_be);
+    let first = move |publisher: &mut End| {
+        let mine = publisher.wait(Limit::Never).unwrap();
+        publisher.region.payload.set(1);
+        let (step, _) = publisher.begin_flow(mine, Content::Flow, 1);
+        let _ = publisher.fill(step, 1, 1, filled, Limit::Never);
+        if is_asleep {
+            publisher.region.progress(Side::Publisher, step).arm();
+        }
+    };
+    replace_a_publisher(first, outcomes_must_be);
 }
 
 #[test]
@@ -447,22 +358,7 @@ fn a_caller_learns_that_who_let_its_reply_flow_has_died() {
         (Dies::Flowed, Sent::Answered),
     ] {
         // At most two preemptions.
-        explore(2, move || {
-            let region = Region::new();
-            both(
-                &region,
-                |mut publisher| {
-                    publisher.knows_death = true;
-                    assert_eq!(publisher.call_for_long_reply(1, Limit::Never), expected, "died {dies:?}");
-                    publisher.publish(5);
-                    publisher
-                },
-                move |mut consumer| {
-                    consumer.replies_long = true;
-                    consumer.serve_until(5, dies)
-                },
-            );
-        });
+        end_a_consumer(2, End::call_for_long_reply, true, dies, expected);
     }
 }
 

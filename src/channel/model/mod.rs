@@ -637,3 +637,115 @@ fn both(
     let publisher = publisher(End::publisher(region));
     (publisher, thread.join().unwrap())
 }
+
+/// A way to send something long, `value` and what is next to it.
+type Way = fn(&mut End, u64, Limit) -> Sent;
+
+/// Something long, and then a short message. The ends are as `prepare` makes them.
+fn send_long(
+    preemptions: usize,
+    send: Way,
+    (publishers, consumers): (Limit, Limit),
+    prepare: impl Fn(&mut End) + Clone + Send + Sync + 'static,
+    outcomes_must_be: &[&'static str],
+) {
+    let outcomes = Outcomes::default();
+    let seen = outcomes.clone();
+    explore(preemptions, move || {
+        let region = Region::new();
+        let sent = Rc::new(std::cell::Cell::new(Sent::Unknown));
+        let also_sent = Rc::clone(&sent);
+        let (seen, prepare) = (seen.clone(), prepare.clone());
+        let prepare_consumer = prepare.clone();
+        let (publisher, consumer) = both(
+            &region,
+            |mut publisher| {
+                prepare(&mut publisher);
+                sent.set(send(&mut publisher, 1, publishers));
+                publisher.publish(5);
+                publisher.wait(Limit::Never);
+                publisher
+            },
+            move |mut consumer| {
+                prepare_consumer(&mut consumer);
+                let mut received = None;
+                loop {
+                    match consumer.serve_within(Dies::Never, consumers).unwrap() {
+                        Received::Whole(5) => break,
+                        first => assert_eq!(received.replace(first), None, "twice"),
+                    }
+                }
+                // The publisher has sent what comes after, so it knows.
+                seen.saw(match (also_sent.get(), received) {
+                    (Sent::Answered, Some(Received::Whole(1))) => "whole",
+                    (Sent::InPlace, Some(Received::Whole(1))) => "in place",
+                    (Sent::Aborted, Some(Received::Broken(1))) => "the consumer gave up",
+                    (Sent::Withdrawn, None) => "withdrawn",
+                    (Sent::Unknown, None) => "skipped",
+                    (Sent::Unknown, Some(Received::Broken(1))) => "the publisher gave up",
+                    (Sent::Unknown, Some(Received::Whole(1))) => "the publisher missed the end",
+                    ends => panic!("the ends disagree: {ends:?}"),
+                });
+                consumer
+            },
+        );
+        publisher.assert_settled();
+        consumer.assert_settled();
+    });
+    outcomes.were(outcomes_must_be);
+}
+
+/// A consumer dies with something long, or with the call that a long reply is to answer.
+fn end_a_consumer(preemptions: usize, send: Way, replies_long: bool, dies: Dies, expected: Sent) {
+    explore(preemptions, move || {
+        let region = Region::new();
+        both(
+            &region,
+            |mut publisher| {
+                publisher.knows_death = true;
+                assert_eq!(send(&mut publisher, 1, Limit::Never), expected, "died {dies:?}");
+                publisher.publish(5);
+                publisher
+            },
+            move |mut consumer| {
+                consumer.replies_long = replies_long;
+                consumer.serve_until(5, dies)
+            },
+        );
+    });
+}
+
+/// A publisher dies when it has done what `first` does; the next one calls.
+fn replace_a_publisher(first: impl Fn(&mut End) + Send + Sync + 'static, outcomes_must_be: &[&'static str]) {
+    let outcomes = Outcomes::default();
+    let seen = outcomes.clone();
+    // At most two preemptions: three take a quarter of a minute, and come to no other outcome.
+    explore(2, move || {
+        let region = Region::new();
+        let seen = seen.clone();
+        both(
+            &region,
+            |mut publisher| {
+                first(&mut publisher);
+                let mut publisher = publisher.next();
+                assert_eq!(publisher.call(5, Limit::Never), Sent::Answered);
+                publisher
+            },
+            move |mut consumer| {
+                consumer.knows_death = true;
+                let mut received = "withdrawn";
+                loop {
+                    match consumer.serve_within(Dies::Never, Limit::Never).unwrap() {
+                        Received::Whole(5) => break,
+                        Received::Whole(_) => received = "whole",
+                        Received::Broken(_) => received = "broken",
+                    }
+                }
+                seen.saw(received);
+                consumer
+            },
+        );
+        assert_eq!(region.given().last(), Some(&(5, false)));
+    });
+    outcomes.were(outcomes_must_be);
+}

@@ -1,8 +1,9 @@
 //! Whole messages, calls, and rounds: the models of `turn.rs`.
 
 use super::super::turn::{Content, REDELIVERED, Side};
-use super::{Dies, Limit, Outcomes, Received, Region, Sent, both, explore};
-use std::rc::Rc;
+use super::{
+    Dies, End, Limit, Outcomes, Received, Region, Sent, both, end_a_consumer, explore, replace_a_publisher, send_long,
+};
 
 #[test]
 fn two_ends_that_sleep_never_miss_a_turn_and_never_share_one() {
@@ -255,19 +256,7 @@ fn a_dead_consumer_orphans_the_long_message_that_it_had_begun() {
         (Dies::Passed, Sent::Orphaned),
     ] {
         // At most three preemptions.
-        explore(3, move || {
-            let region = Region::new();
-            both(
-                &region,
-                |mut publisher| {
-                    publisher.knows_death = true;
-                    assert_eq!(publisher.stream(1, Limit::Never), expected, "died {dies:?}");
-                    publisher.publish(5);
-                    publisher
-                },
-                move |consumer| consumer.serve_until(5, dies),
-            );
-        });
+        end_a_consumer(3, End::stream, false, dies, expected);
     }
 }
 
@@ -331,65 +320,38 @@ enum Left {
     LastRound,
 }
 
-/// A publisher dies having `left` something; the next one publishes.
-fn replace_a_publisher(left: Left, outcomes_must_be: &[&'static str]) {
-    let outcomes = Outcomes::default();
-    let seen = outcomes.clone();
-    // At most two preemptions: three take a quarter of a minute, and come to no other outcome.
-    explore(2, move || {
-        let region = Region::new();
-        let seen = seen.clone();
-        both(
-            &region,
-            |mut publisher| {
+/// A publisher dies having `left` something.
+fn replace(left: Left, outcomes_must_be: &[&'static str]) {
+    let first = move |publisher: &mut End| {
+        let mine = publisher.wait(Limit::Never).unwrap();
+        publisher.region.payload.set(1);
+        match left {
+            Left::Call => publisher.pass_and_die(mine, Content::Call),
+            Left::Round => publisher.pass_and_die(mine, Content::Stream),
+            Left::CallAsleep => {
+                publisher.pass(mine, Content::Call);
+                publisher.turn().arm(Side::Publisher);
+            }
+            Left::Drained | Left::LastRound => {
+                publisher.pass(mine, Content::Stream);
                 let mine = publisher.wait(Limit::Never).unwrap();
-                publisher.region.payload.set(1);
-                match left {
-                    Left::Call => publisher.pass_and_die(mine, Content::Call),
-                    Left::Round => publisher.pass_and_die(mine, Content::Stream),
-                    Left::CallAsleep => {
-                        publisher.pass(mine, Content::Call);
-                        publisher.turn().arm(Side::Publisher);
-                    }
-                    Left::Drained | Left::LastRound => {
-                        publisher.pass(mine, Content::Stream);
-                        let mine = publisher.wait(Limit::Never).unwrap();
-                        if left == Left::LastRound {
-                            publisher.region.payload.set(2);
-                            publisher.pass_and_die(mine, Content::More);
-                        }
-                    }
+                if left == Left::LastRound {
+                    publisher.region.payload.set(2);
+                    publisher.pass_and_die(mine, Content::More);
                 }
-                let mut publisher = publisher.next();
-                assert_eq!(publisher.call(5, Limit::Never), Sent::Answered);
-                publisher
-            },
-            move |mut consumer| {
-                consumer.knows_death = true;
-                let mut received = "withdrawn";
-                loop {
-                    match consumer.serve_within(Dies::Never, Limit::Never).unwrap() {
-                        Received::Whole(5) => break,
-                        Received::Whole(_) => received = "whole",
-                        Received::Broken(_) => received = "broken",
-                    }
-                }
-                seen.saw(received);
-                consumer
-            },
-        );
-        assert_eq!(region.given().last(), Some(&(5, false)));
-    });
-    outcomes.were(outcomes_must_be);
+            }
+        }
+    };
+    replace_a_publisher(first, outcomes_must_be);
 }
 
 #[test]
 fn a_new_publisher_gets_nothing_that_the_dead_one_asked_for() {
-    replace_a_publisher(Left::Call, &["whole", "withdrawn"]);
-    replace_a_publisher(Left::CallAsleep, &["whole", "withdrawn"]);
-    replace_a_publisher(Left::Round, &["broken", "withdrawn"]);
-    replace_a_publisher(Left::Drained, &["broken"]);
-    replace_a_publisher(Left::LastRound, &["whole"]);
+    replace(Left::Call, &["whole", "withdrawn"]);
+    replace(Left::CallAsleep, &["whole", "withdrawn"]);
+    replace(Left::Round, &["broken", "withdrawn"]);
+    replace(Left::Drained, &["broken"]);
+    replace(Left::LastRound, &["whole"]);
 }
 
 #[test]
@@ -411,49 +373,10 @@ fn a_new_publisher_leaves_a_dead_ones_message_in_place() {
     });
 }
 
-/// A long message, and then a short one.
+/// A long message in rounds, and then a short one.
 fn stream(publishers: Limit, consumers: Limit, outcomes_must_be: &[&'static str]) {
-    let outcomes = Outcomes::default();
-    let seen = outcomes.clone();
     // At most two preemptions: three took half a minute, and came to no other outcome.
-    explore(2, move || {
-        let region = Region::new();
-        let sent = Rc::new(std::cell::Cell::new(Sent::Unknown));
-        let also_sent = Rc::clone(&sent);
-        let seen = seen.clone();
-        let (publisher, consumer) = both(
-            &region,
-            |mut publisher| {
-                sent.set(publisher.stream(1, publishers));
-                publisher.publish(5);
-                publisher.wait(Limit::Never);
-                publisher
-            },
-            move |mut consumer| {
-                let mut received = None;
-                loop {
-                    match consumer.serve_within(Dies::Never, consumers).unwrap() {
-                        Received::Whole(5) => break,
-                        first => assert_eq!(received.replace(first), None, "twice"),
-                    }
-                }
-                // The publisher has sent what comes after, so it knows.
-                seen.saw(match (also_sent.get(), received) {
-                    (Sent::Answered, Some(Received::Whole(1))) => "whole",
-                    (Sent::Aborted, Some(Received::Broken(1))) => "the consumer gave up",
-                    (Sent::Withdrawn, None) => "withdrawn",
-                    (Sent::Unknown, None) => "skipped",
-                    (Sent::Unknown, Some(Received::Broken(1))) => "the publisher gave up",
-                    (Sent::Unknown, Some(Received::Whole(1))) => "the publisher missed the end",
-                    ends => panic!("the ends disagree: {ends:?}"),
-                });
-                consumer
-            },
-        );
-        publisher.assert_settled();
-        consumer.assert_settled();
-    });
-    outcomes.were(outcomes_must_be);
+    send_long(2, End::stream, (publishers, consumers), |_| {}, outcomes_must_be);
 }
 
 #[test]
