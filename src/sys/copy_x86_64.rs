@@ -27,7 +27,10 @@ pub(crate) unsafe fn take(to: *mut u8, from: *mut u8, len: usize, target: Target
     unsafe { take_by(by, to, from, len) };
 }
 
-/// Copies whole lines.
+/// Copies whole lines: to the first, from the second, so many.
+///
+/// # Safety
+/// As [`take_lines`], and whatever more the one that is chosen asks for.
 type CopyLines = unsafe fn(*mut u8, *mut u8, usize);
 
 /// # Safety
@@ -50,14 +53,34 @@ unsafe fn take_by(by: CopyLines, to: *mut u8, from: *mut u8, len: usize) {
     unsafe { copy(to.wrapping_add(behind), from.wrapping_add(behind), len - behind) };
 }
 
+/// A loop that does the same for each line, from `rsi` to `rdi`, and then something once.
+macro_rules! for_each_line {
+    (($to:ident, $from:ident, $lines:ident), $($each:literal,)* $(; $($once:literal,)*)?) => {
+        asm!(
+            "2:",
+            $($each,)*
+            "add rsi, 64",
+            "add rdi, 64",
+            "dec rcx",
+            "jnz 2b",
+            $($($once,)*)?
+            inout("rsi") $from => _,
+            inout("rdi") $to => _,
+            inout("rcx") $lines => _,
+            clobber_abi("C"),
+            options(nostack),
+        )
+    };
+}
+
 /// # Safety
 /// `lines` lines may be copied as [`take`] copies bytes; there is at least one.
 unsafe fn take_lines(to: *mut u8, from: *mut u8, lines: usize) {
     // SAFETY: what is written to `from` was just read there, and by the caller's word nobody has changed it in between.
     // Each register that changes is named, or is not kept by any C function.
     unsafe {
-        asm!(
-            "2:",
+        for_each_line!(
+            (to, from, lines),
             "movups xmm0, xmmword ptr [rsi]",
             "movups xmm1, xmmword ptr [rsi + 16]",
             "movups xmm2, xmmword ptr [rsi + 32]",
@@ -67,15 +90,6 @@ unsafe fn take_lines(to: *mut u8, from: *mut u8, lines: usize) {
             "movups xmmword ptr [rdi + 16], xmm1",
             "movups xmmword ptr [rdi + 32], xmm2",
             "movups xmmword ptr [rdi + 48], xmm3",
-            "add rsi, 64",
-            "add rdi, 64",
-            "dec rcx",
-            "jnz 2b",
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            inout("rcx") lines => _,
-            clobber_abi("C"),
-            options(nostack),
         );
     }
 }
@@ -85,23 +99,14 @@ unsafe fn take_lines(to: *mut u8, from: *mut u8, lines: usize) {
 unsafe fn take_lines_by_avx(to: *mut u8, from: *mut u8, lines: usize) {
     // SAFETY: as in `take_lines`.
     unsafe {
-        asm!(
-            "2:",
+        for_each_line!(
+            (to, from, lines),
             "vmovups ymm0, ymmword ptr [rsi]",
             "vmovups ymm1, ymmword ptr [rsi + 32]",
             "vmovups xmmword ptr [rsi], xmm0",
             "vmovups ymmword ptr [rdi], ymm0",
             "vmovups ymmword ptr [rdi + 32], ymm1",
-            "add rsi, 64",
-            "add rdi, 64",
-            "dec rcx",
-            "jnz 2b",
-            "vzeroupper",
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            inout("rcx") lines => _,
-            clobber_abi("C"),
-            options(nostack),
+            ; "vzeroupper",
         );
     }
 }
@@ -112,24 +117,14 @@ unsafe fn take_past_cache(to: *mut u8, from: *mut u8, lines: usize) {
     // SAFETY: as in `take_lines`. The fence orders these stores, which are not ordered by themselves, before whatever
     // this thread does next.
     unsafe {
-        asm!(
-            "2:",
+        for_each_line!(
+            (to, from, lines),
             "vmovups ymm0, ymmword ptr [rsi]",
             "vmovups ymm1, ymmword ptr [rsi + 32]",
             "vmovups xmmword ptr [rsi], xmm0",
             "vmovntps ymmword ptr [rdi], ymm0",
             "vmovntps ymmword ptr [rdi + 32], ymm1",
-            "add rsi, 64",
-            "add rdi, 64",
-            "dec rcx",
-            "jnz 2b",
-            "sfence",
-            "vzeroupper",
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            inout("rcx") lines => _,
-            clobber_abi("C"),
-            options(nostack),
+            ; "sfence", "vzeroupper",
         );
     }
 }
