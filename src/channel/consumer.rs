@@ -280,8 +280,6 @@ impl Consumer {
     /// With one `deadline` for all of it, or the message's own limit for each round.
     #[inline]
     pub(super) fn read_all(&mut self, into: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), Error> {
-        // Copying out writes back what it read. The turn is the parent's, who may have passed it.
-        self.end.shared.check_fork()?;
         self.check_whole()?;
         if matches!(self.current.content, Content::Flow | Content::CallFlow) && self.current.behind == 0 {
             return self.drain(into, deadline.unwrap_or(Deadline::NEVER));

@@ -110,6 +110,8 @@ impl<'c> Message<'c> {
     /// # Errors
     /// As [`to_vec`](Self::to_vec); then the content of `into` means nothing.
     pub fn copy_into(&mut self, into: &mut Vec<u8>) -> Result<(), Error> {
+        // Copying out writes back what it read. The turn is the parent's, who may have passed it.
+        self.consumer.end.shared.check_fork()?;
         into.clear();
         self.consumer.read_all(into, None)
     }
