@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 /// a machine of the other order is no region at all.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"antiphon");
 /// The layout's version.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Everything before the payload.
 pub(crate) const HEADER_BYTES: usize = GRANULE;
 /// What lies inline, behind the word and the length.
@@ -72,6 +72,25 @@ pub(crate) struct ProgressLine {
     _spare: [u8; 120],
 }
 
+/// What one end has counted since the region was made, whoever held its seat. That end alone writes it, after it has
+/// passed the turn; for the census, and nothing is decided by it.
+#[repr(C, align(128))]
+pub(crate) struct CounterLine {
+    /// Messages published, or consumed. Calls are messages.
+    pub(crate) messages: AtomicU64,
+    /// Their bytes.
+    pub(crate) bytes: AtomicU64,
+    /// Replies received, or given.
+    pub(crate) replies: AtomicU64,
+    /// Their bytes.
+    pub(crate) reply_bytes: AtomicU64,
+    /// Times it went to sleep.
+    pub(crate) sleeps: AtomicU64,
+    /// Since when it has been waiting, for longer than it spins; 0 while it is not.
+    pub(crate) waiting_since_unix_ms: AtomicU64,
+    _spare: [u8; 80],
+}
+
 /// A line for one writer, not used yet.
 #[repr(C, align(128))]
 struct Reserved([u8; 128]);
@@ -87,9 +106,8 @@ pub(crate) struct Header {
     pub(crate) flow: FlowLine,
     pub(crate) publisher_progress: ProgressLine,
     pub(crate) consumer_progress: ProgressLine,
-    /// For the census: what each end has counted.
-    _publisher_counters: Reserved,
-    _consumer_counters: Reserved,
+    pub(crate) publisher_counters: CounterLine,
+    pub(crate) consumer_counters: CounterLine,
     _spare: [u8; HEADER_BYTES - 8192 - 9 * 128],
 }
 
@@ -102,6 +120,13 @@ const_assert_eq!(offset_of!(Notes, replying), 8);
 const_assert_eq!(offset_of!(Notes, cpu), 64);
 const_assert_eq!(offset_of!(Notes, wants), 68);
 
+const_assert_eq!(size_of::<CounterLine>(), 128);
+const_assert_eq!(offset_of!(CounterLine, bytes), 8);
+const_assert_eq!(offset_of!(CounterLine, replies), 16);
+const_assert_eq!(offset_of!(CounterLine, reply_bytes), 24);
+const_assert_eq!(offset_of!(CounterLine, sleeps), 32);
+const_assert_eq!(offset_of!(CounterLine, waiting_since_unix_ms), 40);
+
 const_assert_eq!(size_of::<Header>(), HEADER_BYTES);
 const_assert_eq!(offset_of!(Header, turn), 8192);
 const_assert_eq!(offset_of!(Header, publisher_notes), 8192 + 256);
@@ -109,5 +134,5 @@ const_assert_eq!(offset_of!(Header, consumer_notes), 8192 + 384);
 const_assert_eq!(offset_of!(Header, flow), 8192 + 512);
 const_assert_eq!(offset_of!(Header, publisher_progress), 8192 + 640);
 const_assert_eq!(offset_of!(Header, consumer_progress), 8192 + 768);
-const_assert_eq!(offset_of!(Header, _publisher_counters), 8192 + 896);
-const_assert_eq!(offset_of!(Header, _consumer_counters), 8192 + 1024);
+const_assert_eq!(offset_of!(Header, publisher_counters), 8192 + 896);
+const_assert_eq!(offset_of!(Header, consumer_counters), 8192 + 1024);

@@ -24,7 +24,7 @@
 //!
 //! Whoever is attached keeps a seat, so that its channel is never taken for a left-over one.
 
-use super::layout::MAKING;
+use super::layout::{MAKING, PERSISTENT, PRIVATE};
 use super::process::{self, Who};
 use super::region::{self, GRANULE, Mapping};
 use super::seat::{Care, DOOR_BYTE, SeatNumber, Seats, Sitter, Taken};
@@ -392,6 +392,7 @@ impl Entering<'_> {
         same("layout version", record.version.load(Relaxed).into(), self.kind.layout_version.into())?;
         same("word size", record.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64)?;
         same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::LIBC_FLAVOUR.into())?;
+        same("unknown flags", (record.flags.load(Relaxed) & !(PRIVATE | PERSISTENT)).into(), 0)?;
         same("capacity", record.capacity.load(Relaxed), capacity as u64)?;
         let theirs = record.full_name();
         if theirs != self.name.as_str().as_bytes() {

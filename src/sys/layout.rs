@@ -14,6 +14,11 @@ pub(crate) const MAKING: u64 = u64::from_le_bytes(*b"antiph..");
 /// Two for the ends, the others for handles that have taken neither yet.
 pub(crate) const SEATS: usize = 32;
 
+/// The names go as soon as both ends are attached.
+pub(crate) const PRIVATE: u32 = 1;
+/// The names stay, whoever leaves.
+pub(crate) const PERSISTENT: u32 = 2;
+
 /// What the region is. Written by its maker before the magic; read once, on open.
 #[repr(C)]
 pub(crate) struct Identity {
@@ -23,7 +28,7 @@ pub(crate) struct Identity {
     pub(crate) word_bytes: AtomicU32,
     /// `sys::LIBC_FLAVOUR`
     pub(crate) libc_flavour: AtomicU32,
-    /// None yet: private and persistent channels will have one each.
+    /// What kind of region this is: [`PRIVATE`], [`PERSISTENT`].
     pub(crate) flags: AtomicU32,
     pub(crate) capacity: AtomicU64,
     /// A number for this region among all that ever had the name.
