@@ -196,6 +196,7 @@ impl Consumer {
     #[inline]
     fn take(&mut self, word: Word, wanted: u32) -> Result<bool, Error> {
         step!("consume:seen");
+        let len = self.end.memory().length_that_came();
         let turn = self.end.turn();
         let content = match word.content() {
             Some(content @ Content::Message) => {
@@ -228,8 +229,6 @@ impl Consumer {
             _ => return Err(self.refuse(word, "a turn of an unknown kind")),
         };
         step!("consume:noted");
-        // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
-        let len = self.end.memory().header().turn.length.load(Relaxed);
         let fits = len <= self.end.memory().capacity() as u64;
         let is_possible = match content {
             Content::Message | Content::Call => fits,

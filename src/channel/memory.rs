@@ -21,6 +21,10 @@ pub(crate) enum Place {
     Payload,
 }
 
+/// How much of what lies inline stands in the first 64 bytes of the turn's line, as processors count them.
+#[cfg(target_arch = "x86_64")]
+const FIRST_HALF_BYTES: usize = 64 - offset_of!(TurnLine, inline);
+
 impl Place {
     /// Where a message of `len` bytes stands, its first round if it is a long one.
     #[inline]
@@ -61,6 +65,25 @@ impl<'a> Memory<'a> {
         let header = self.header();
         let notes = &header.consumer_notes;
         Turn { word: &header.turn.word, taken: &notes.taken, replying: &notes.replying }
+    }
+
+    /// The length of what came with the turn, as whoever passed it says.
+    ///
+    /// Where that reaches into the second half of the turn's line, the processor is told to fetch it, and for writing:
+    /// so it comes while the message is being taken, and the answer finds it here.
+    #[inline]
+    pub(crate) fn length_that_came(self) -> u64 {
+        let turn = &self.header().turn;
+        // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
+        let len = turn.length.load(Relaxed);
+        #[cfg(target_arch = "x86_64")]
+        if len > FIRST_HALF_BYTES as u64 && len <= INLINE_BYTES as u64 {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let second_half: *const AtomicU64 = &turn.inline[FIRST_HALF_BYTES / 8];
+            // SAFETY: a hint, about an address that is mapped.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(second_half.cast()) };
+        }
+        len
     }
 
     /// The flow that was passed at `step`, as `side` sees it.

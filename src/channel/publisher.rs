@@ -420,8 +420,7 @@ impl Publisher {
         step!("call:answered");
         reply.clear();
         let memory = self.end.memory();
-        // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
-        let len = memory.header().turn.length.load(Relaxed);
+        let len = memory.length_that_came();
         let fits = len <= memory.capacity() as u64;
         match word.content() {
             Some(Content::Reply) if fits => {
