@@ -21,9 +21,13 @@ pub(crate) enum Place {
     Payload,
 }
 
-/// How much of what lies inline stands in the first 64 bytes of the turn's line, as processors count them.
-#[cfg(target_arch = "x86_64")]
-const FIRST_HALF_BYTES: usize = 64 - offset_of!(TurnLine, inline);
+/// A line, as most processors have it.
+const LINE: usize = 64;
+/// How much of a message stands in the turn's own first line.
+const FIRST_LINE_BYTES: u64 = (LINE - offset_of!(TurnLine, inline)) as u64;
+/// The longest message whose lines are all fetched at once. Measured: with more of them, or with some of a longer
+/// one's, they come later than if nobody had asked.
+const MOST_FETCHED: u64 = 512;
 
 impl Place {
     /// Where a message of `len` bytes stands, its first round if it is a long one.
@@ -69,19 +73,16 @@ impl<'a> Memory<'a> {
 
     /// The length of what came with the turn, as whoever passed it says.
     ///
-    /// Where that reaches into the second half of the turn's line, the processor is told to fetch it, and for writing:
-    /// so it comes while the message is being taken, and the answer finds it here.
+    /// The processor is told to fetch a short message's other lines, and for writing: so they come while the message
+    /// is being taken, and the answer finds them here.
     #[inline]
     pub(crate) fn length_that_came(self) -> u64 {
-        let turn = &self.header().turn;
         // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
-        let len = turn.length.load(Relaxed);
-        #[cfg(target_arch = "x86_64")]
-        if len > FIRST_HALF_BYTES as u64 && len <= INLINE_BYTES as u64 {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let second_half: *const AtomicU64 = &turn.inline[FIRST_HALF_BYTES / 8];
-            // SAFETY: a hint, about an address that is mapped.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(second_half.cast()) };
+        let len = self.header().turn.length.load(Relaxed);
+        if len > FIRST_LINE_BYTES && len <= INLINE_BYTES as u64 {
+            self.0.fetch(offset_of!(Header, turn) + LINE);
+        } else if len > INLINE_BYTES as u64 && len <= MOST_FETCHED {
+            (0..len as usize).step_by(LINE).for_each(|line| self.0.fetch(HEADER_BYTES + line));
         }
         len
     }
