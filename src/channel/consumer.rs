@@ -173,11 +173,17 @@ impl Consumer {
         }
     }
 
-    /// Waits for a message, and lets the publisher know that it may flow.
+    /// Waits for a message, and lets the publisher know that it may flow. After a short one another is likely, and
+    /// will be here before that is said.
     #[inline]
     fn wait_wanting(&mut self, deadline: Deadline, wanted: u32) -> Result<Word, Error> {
         if wanted == NOTHING_YET {
             return self.end.my_turn(deadline, "consume");
+        }
+        if self.current.len < FLOWS_FROM {
+            if let Some(word) = self.end.glimpse() {
+                return Ok(word);
+            }
         }
         self.wants(wanted);
         let word = self.end.my_turn(deadline, "consume");

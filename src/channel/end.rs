@@ -96,6 +96,14 @@ impl End {
         self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
     }
 
+    /// Waits for the turn for as long as a quick answer takes.
+    #[inline(never)]
+    pub(crate) fn glimpse(&mut self) -> Option<Word> {
+        let (shared, side) = (&*self.shared, self.side);
+        let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline: Deadline::NEVER, partner: None };
+        self.waiter.glimpse(&mut awaited)
+    }
+
     /// Waits for the turn, with nothing in hand yet.
     #[inline]
     pub(crate) fn my_turn(&mut self, deadline: Deadline, call: &'static str) -> Result<Word, Error> {
