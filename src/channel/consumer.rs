@@ -272,6 +272,7 @@ impl Consumer {
         if let Some(word) = self.current.word.take() {
             let is_call = self.current.content.is_call();
             self.end.pass(word, if is_call { Content::NoReply } else { Content::Nothing });
+            self.end.counters().count_message(self.current.len);
         }
     }
 
@@ -431,7 +432,10 @@ impl Consumer {
             self.current.word = None;
             let before = self.end.pass(word, Content::Reply);
             step!("reply:passed");
-            return self.delivered(before);
+            self.end.counters().count_message(self.current.len);
+            self.delivered(before)?;
+            self.end.counters().count_reply(bytes.len());
+            return Ok(());
         }
         self.current.word = None;
         self.reply_by_flow(word, bytes, deadline)
@@ -439,10 +443,14 @@ impl Consumer {
 
     fn reply_by_flow(&mut self, word: Word, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
         let (flow, before) = self.end.begin_flow(word, Content::ReplyFlow, 0, bytes.len(), 0);
+        self.end.counters().count_message(self.current.len);
         self.delivered(before)?;
         let pieces = [IoSlice::new(bytes)];
         match self.end.fill(flow, &mut Gather::new(&pieces), 0, deadline) {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.end.counters().count_reply(bytes.len());
+                Ok(())
+            }
             // The caller went on to something else, which stays for the next `consume`.
             Ok(false) => self.caller_gone(),
             Err(cut) => match self.end.abandon() {

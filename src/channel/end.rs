@@ -1,6 +1,7 @@
 //! What publisher and consumer have in common: a seat, a bell, and waiting for the turn.
 
 use super::attach::Shared;
+use super::layout::CounterLine;
 use super::memory::{Memory, Place};
 use super::turn::{Content, Side, Turn, Word};
 use crate::bell::{Awaited, Waiter};
@@ -43,6 +44,7 @@ impl End {
         let seat = shared.sit(side)?;
         let watch = Watch::new(side.other() as usize);
         let mut end = End { shared, side, seat, waiter, watch, not_sync: PhantomData };
+        end.counters().end_waiting(); // Whoever waited here is gone.
         // Unless it left something to be consumed.
         let waits = side == Side::Consumer && end.turn().look(side).is_ok();
         if !waits {
@@ -59,6 +61,11 @@ impl End {
     #[inline]
     pub(crate) fn turn(&self) -> Turn<'_, AtomicU64> {
         self.shared.memory().turn()
+    }
+
+    #[inline]
+    pub(crate) fn counters(&self) -> &CounterLine {
+        self.memory().counters(self.side)
     }
 
     pub(crate) fn name(&self) -> String {
@@ -92,15 +99,19 @@ impl End {
     #[inline(never)]
     fn wait_longer(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
         let (shared, side) = (&*self.shared, self.side);
-        let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline, partner };
-        self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
+        let mut awaited = TurnOf::new(shared, side, &mut self.watch, deadline, partner);
+        let got = self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side));
+        if awaited.is_noted {
+            shared.memory().counters(side).end_waiting();
+        }
+        got
     }
 
     /// Waits for the turn for as long as a quick answer takes.
     #[inline(never)]
     pub(crate) fn glimpse(&mut self) -> Option<Word> {
         let (shared, side) = (&*self.shared, self.side);
-        let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline: Deadline::NEVER, partner: None };
+        let mut awaited = TurnOf::new(shared, side, &mut self.watch, Deadline::NEVER, None);
         self.waiter.glimpse(&mut awaited)
     }
 
@@ -233,6 +244,27 @@ struct TurnOf<'e> {
     watch: &'e mut Watch,
     deadline: Deadline,
     partner: Option<Partner>,
+    /// That this end sleeps was counted.
+    is_counted: bool,
+    /// Since when it waits was noted.
+    is_noted: bool,
+}
+
+impl<'e> TurnOf<'e> {
+    #[inline]
+    fn new(
+        shared: &'e Shared,
+        side: Side,
+        watch: &'e mut Watch,
+        deadline: Deadline,
+        partner: Option<Partner>,
+    ) -> Self {
+        TurnOf { shared, side, watch, deadline, partner, is_counted: false, is_noted: false }
+    }
+
+    fn counters(&self) -> &'e CounterLine {
+        self.shared.memory().counters(self.side)
+    }
 }
 
 impl Awaited for TurnOf<'_> {
@@ -245,6 +277,10 @@ impl Awaited for TurnOf<'_> {
     }
 
     fn arm(&mut self) -> bool {
+        if !self.is_counted {
+            self.is_counted = true;
+            self.counters().count_sleep();
+        }
         self.shared.memory().turn().arm(self.side)
     }
 
@@ -253,6 +289,10 @@ impl Awaited for TurnOf<'_> {
     }
 
     fn inspect(&mut self) -> Option<Stop> {
+        if !self.is_noted {
+            self.is_noted = true;
+            self.counters().begin_waiting();
+        }
         look_around(self.shared, self.watch, self.deadline, self.partner)
     }
 

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
-use super::layout::{HEADER_BYTES, Header, INLINE_BYTES, TurnLine};
+use super::layout::{CounterLine, HEADER_BYTES, Header, INLINE_BYTES, TurnLine};
 use super::progress::Progress;
 use super::turn::{Side, Turn};
 use crate::sys::copy::Target;
@@ -85,6 +85,15 @@ impl<'a> Memory<'a> {
             (0..len as usize).step_by(LINE).for_each(|line| self.0.fetch(HEADER_BYTES + line));
         }
         len
+    }
+
+    /// What `side` has counted.
+    #[inline]
+    pub(crate) fn counters(self, side: Side) -> &'a CounterLine {
+        match side {
+            Side::Publisher => &self.header().publisher_counters,
+            Side::Consumer => &self.header().consumer_counters,
+        }
     }
 
     /// The flow that was passed at `step`, as `side` sees it.

@@ -42,11 +42,12 @@
 //! `turn.rs` whose turn it is: the states, the edges, the proof; `progress.rs` the same for bytes that flow; `model/`
 //! beside them. `layout.rs` every shared byte. `memory.rs` the region, and where messages stand. `attach.rs` what its
 //! regions are; creating, opening and removing them is `sys/door.rs`. `end.rs` waiting for the turn; `flow.rs` filling
-//! and draining. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs` and `message.rs`. `options.rs` what can be
-//! chosen.
+//! and draining. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs` and `message.rs`. `counters.rs` what they count.
+//! `options.rs` what can be chosen.
 
 mod attach;
 mod consumer;
+mod counters;
 mod end;
 mod flow;
 mod layout;

@@ -216,7 +216,9 @@ impl Publisher {
         let mine = self.end.my_turn(deadline, call)?;
         step!("send:my-turn");
         if len >= FLOWS_FROM {
-            return self.send_long(mine, &gather, len, content, deadline, call);
+            let answer = self.send_long(mine, &gather, len, content, deadline, call)?;
+            self.end.counters().count_message(len);
+            return Ok(answer);
         }
         self.send_whole(mine, &gather, len, content);
         if !content.is_call() {
@@ -247,6 +249,7 @@ impl Publisher {
             });
         }
         self.pass_message(mine, len, content, 0);
+        self.end.counters().count_message(len);
     }
 
     #[inline]
@@ -431,14 +434,15 @@ impl Publisher {
                     self.end.append(Place::Payload, len, reply)?;
                 }
                 step!("call:reply-read");
-                Ok(())
             }
             Some(Content::ReplyFlow) if len <= MAX_MESSAGE_BYTES.min(usize::MAX as u64) => {
-                self.drain_reply(word, len as usize, reply, deadline)
+                self.drain_reply(word, len as usize, reply, deadline)?;
             }
-            Some(Content::NoReply) => Err(Error::NoReply { name: self.end.name() }),
-            _ => Err(self.end.corrupt("a reply of an impossible length or kind")),
+            Some(Content::NoReply) => return Err(Error::NoReply { name: self.end.name() }),
+            _ => return Err(self.end.corrupt("a reply of an impossible length or kind")),
         }
+        self.end.counters().count_reply(reply.len());
+        Ok(())
     }
 
     fn drain_reply(&mut self, word: Word, len: usize, reply: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
