@@ -91,8 +91,8 @@ impl Current {
 }
 
 impl Consumer {
-    pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
-        let end = End::new(shared, Side::Consumer, Waiter::new(wait))?;
+    pub(crate) fn new(shared: Arc<Shared>, wait: Wait, limit: Option<Deadline>) -> Result<Self, Error> {
+        let end = End::new(shared, Side::Consumer, Waiter::new(wait), limit)?;
         let consumer = Consumer { end, current: Current::new(None, Content::Nothing, 0) };
         consumer.wants(NOTHING_YET); // Whatever a dead one wanted.
         Ok(consumer)

@@ -62,8 +62,8 @@ struct Long<'g> {
 }
 
 impl Publisher {
-    pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
-        Ok(Publisher { end: End::new(shared, Side::Publisher, Waiter::new(wait))? })
+    pub(crate) fn new(shared: Arc<Shared>, wait: Wait, limit: Option<Deadline>) -> Result<Self, Error> {
+        Ok(Publisher { end: End::new(shared, Side::Publisher, Waiter::new(wait), limit)? })
     }
 
     /// Changes how this end waits.
