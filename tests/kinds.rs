@@ -29,9 +29,11 @@ fn live(seat: &str, args: &[String]) {
             "fork" => {
                 // SAFETY: the child makes system calls only.
                 let child = unsafe { libc::fork() };
-                while child == 0 {
-                    // SAFETY: as above; until it is killed.
-                    unsafe { libc::pause() };
+                if child == 0 {
+                    loop {
+                        // SAFETY: sleeps until it is killed.
+                        unsafe { libc::pause() };
+                    }
                 }
                 say(child);
                 continue;

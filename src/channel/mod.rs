@@ -7,7 +7,8 @@
 //!
 //! For one pair of programs that call and answer, this one. It waits on threads: a program that waits in `poll` or in
 //! an async runtime, and a server with many connections, want endpoints; a pool of workers wants block files. Both
-//! stand on this one and are not built yet; until then a server gives each caller a channel.
+//! stand on this one and are not built yet; until then a server gives each caller a private channel, as the example
+//! `many_callers` does.
 //!
 //! # What it promises
 //!
@@ -19,6 +20,8 @@
 //!   dies with a message leaves it to the next one, marked [`redelivered`](Message::redelivered).
 //! * **When the peer dies** by whatever means, the survivor gets [`Error::PeerDied`] within a tenth of a second and
 //!   goes on with the next peer on the same name. Nobody has to clean up.
+//! * A [`private`](Channel::private) channel leaves nothing behind whatever is killed, once both ends are attached; a
+//!   [`persistent`](ChannelOptions::persistent) one keeps its name and its message whoever leaves.
 //! * While both ends are busy there is no system call; while both wait there is no CPU used.
 //!
 //! `docs/recovery.md` has the table of who died where; `turn.rs` has the proof.
