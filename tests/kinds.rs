@@ -296,7 +296,7 @@ fn another_users_private_names_go_when_their_owner_leaves() {
     }
     let _watchdog = Watchdog::new("private of another", support::PATIENCE);
     let region = |name: &str| std::path::Path::new("/dev/shm").join(name);
-    for who in ["leaves", "opens"] {
+    for who in ["leaves", "opens", "is left"] {
         let channel = SMALL.mode(0o666).private().unwrap();
         let name = channel.name().to_owned();
         let mut publisher = channel.publisher().unwrap();
@@ -309,11 +309,36 @@ fn another_users_private_names_go_when_their_owner_leaves() {
             assert!(matches!(Channel::open(&name), Err(Error::NotFound { .. })));
             assert_nothing_left(&name); // Asking for it was enough.
         }
+        if who == "is left" {
+            peer.tell("end");
+            peer.succeed();
+            assert!(region(&name).exists());
+            for _ in 0..2 {
+                let error = publisher.call(b"a call").unwrap_err();
+                assert!(matches!(error, Error::Disconnected { is_final: true, .. }), "{error}");
+            }
+            assert_nothing_left(&name); // Told of it, the owner has removed them.
+            continue;
+        }
         drop((publisher, channel));
         assert_nothing_left(&name);
         peer.tell("end");
         peer.succeed();
     }
+}
+
+#[test]
+fn whoever_comes_late_to_an_unlinked_private_channel_leaves_its_successor_alone() {
+    let _watchdog = Watchdog::new("private successor", support::PATIENCE);
+    let channel = SMALL.private().unwrap();
+    let _publisher = channel.publisher().unwrap();
+    let late = Channel::open(channel.name()).unwrap();
+    Channel::unlink(channel.name()).unwrap();
+    let successor = SMALL.create(channel.name()).unwrap();
+    let _consumer = late.consumer().unwrap();
+    drop(Channel::open(channel.name()).unwrap());
+    drop(successor);
+    assert_nothing_left(channel.name());
 }
 
 // ---- Persistent ----

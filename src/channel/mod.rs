@@ -153,7 +153,7 @@ impl Channel {
     }
 
     /// Removes a channel's name. Those who are attached keep the channel and are not disturbed; nobody else can come
-    /// to it. The last end to leave does this by itself.
+    /// to it. The last end to leave does this by itself, unless a message waits or the channel is persistent.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::NotAChannel`] for anything else of the name, which stays.
@@ -181,7 +181,8 @@ impl Channel {
     /// By looking, at least every 2 ms, whatever the handle's [`Wait`].
     ///
     /// # Errors
-    /// [`Error::SeatTaken`] at the end of the limit, with the pid of whoever has it then.
+    /// [`Error::SeatTaken`] at the end of the limit, with the pid of whoever has it then; [`Error::Stuck`] where
+    /// somebody is stopped in the middle of attaching.
     pub fn publisher_timeout(&self, limit: Duration) -> Result<Publisher, Error> {
         Publisher::new(Arc::clone(&self.shared), self.wait, Some(Deadline::after(limit)))
     }

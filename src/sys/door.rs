@@ -292,12 +292,10 @@ impl Attachment {
         loop {
             // A door that is closed at the very end is waited for a little all the same.
             let patience = limit.map_or(DOOR_PATIENCE, |limit| limit.left().clamp(TICK, DOOR_PATIENCE));
-            match self.try_to_sit(end, patience, &repair)? {
-                Ok(taken) => return Ok(taken),
-                Err(pid) if limit.is_none_or(Deadline::is_over) => {
-                    return Err(Error::SeatTaken { name: self.name.to_string(), seat, pid });
-                }
-                Err(_) => self.wait_for_seat(end, limit.unwrap_or(Deadline::NEVER))?,
+            match (self.try_to_sit(end, patience, &repair)?, limit) {
+                (Ok(taken), _) => return Ok(taken),
+                (Err(_), Some(limit)) if !limit.is_over() => self.wait_for_seat(end, limit)?,
+                (Err(pid), _) => return Err(Error::SeatTaken { name: self.name.to_string(), seat, pid }),
             }
         }
     }
@@ -325,22 +323,18 @@ impl Attachment {
     fn wait_for_seat(&self, end: usize, deadline: Deadline) -> Result<(), Error> {
         let mut pause = FIRST_PAUSE;
         let mut looked_at_process = Instant::now();
-        while !deadline.is_over() {
-            // A child may keep the lock of the dead: so once a tick at the process as well.
-            let care = match looked_at_process.elapsed() >= TICK {
-                true => Care::LockAndPid,
-                false => Care::Lock,
-            };
-            if care == Care::LockAndPid {
-                looked_at_process = Instant::now();
-            }
-            if !matches!(self.look(end, care)?, Sitter::Alive { .. }) {
-                break;
-            }
+        loop {
             std::thread::sleep(pause.min(deadline.left()));
             pause = (pause * 2).min(LAST_PAUSE);
+            let mut care = Care::Lock;
+            // A child may keep the lock of the dead: so once a tick at the process as well.
+            if looked_at_process.elapsed() >= TICK {
+                (care, looked_at_process) = (Care::LockAndPid, Instant::now());
+            }
+            if deadline.is_over() || !matches!(self.look(end, care)?, Sitter::Alive { .. }) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Takes the names of a private region away, under the door; goes on where somebody died at it.
@@ -361,8 +355,8 @@ impl Attachment {
         if self.is_forked() || !self.is_closed() || !self.leads_here() {
             return;
         }
-        let _alone = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has the door now does it, or leaves it to the next.
+        // Whoever is at the door now does it, or leaves it to the next.
+        let Ok(_alone) = self.threads.try_lock() else { return };
         if let Ok(_door) = Door::enter(&self.anchor, &self.name, Duration::ZERO) {
             self.close();
         }
@@ -432,7 +426,9 @@ impl Attachment {
         // Relaxed: under the door.
         let half_removed = self.mapping.head().identity.removed.load(Relaxed) != 0;
         if (is_done_with || half_removed) && self.leads_here() {
-            let _ = remove_names(&self.name, &self.anchor, Some(&self.mapping));
+            // The mark of a private region stays, whoever cannot remove the names.
+            let unmarked = (!half_removed).then_some(&self.mapping);
+            let _ = remove_names(&self.name, &self.anchor, unmarked);
         }
     }
 }
