@@ -83,7 +83,8 @@ fn serve_all(name: &str) -> Result<(), Box<dyn std::error::Error>> {
     for thread in threads {
         match thread.join().map_err(|_| "a thread panicked")? {
             Ok(answered) => (left, calls) = (left + 1, calls + answered),
-            Err(Error::PeerDied { .. }) => died += 1,
+            // Killed at work, or before it came to work.
+            Err(Error::PeerDied { .. } | Error::TimedOut { .. }) => died += 1,
             Err(error) => return Err(error.into()),
         }
     }

@@ -24,7 +24,8 @@ use std::time::Duration;
 ///
 /// # Peer death
 /// When the publisher dies, `consume` gives what it published, and then [`Error::PeerDied`], once; the next `consume`
-/// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way.
+/// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way. Otherwise
+/// on a [private](crate::Channel::private) or a [persistent](crate::ChannelOptions::persistent) channel.
 ///
 /// ```
 /// # let name = format!("doc-consumer-{}", std::process::id());
