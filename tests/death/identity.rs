@@ -110,7 +110,11 @@ fn a_seat_is_free_for_who_waits_for_it_though_the_dead_holders_child_keeps_its_l
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 // The end of an attempt, which has found the seat taken.
-                on_step(move |step| drop((step == "attach:seated").then(|| refused.send(()))));
+                on_step(move |step| {
+                    if step == "attach:seated" {
+                        let _ = refused.send(());
+                    }
+                });
                 let publisher = channel.publisher_timeout(Duration::MAX).unwrap();
                 (Instant::now(), publisher)
             });
