@@ -3,6 +3,7 @@
 //! | subcommand | file |
 //! |---|---|
 //! | `bench` | `bench.rs`: how fast calls and answers are here, beside what this machine can do |
+//! | `doctor` | `doctor.rs`: what on this machine is in antiphon's way |
 //!
 //! `style.rs` is how all of them look: colours, tables, figures in words.
 //!
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod doctor;
 #[allow(dead_code)]
 mod style;
 
@@ -32,7 +34,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(style::argument())
-        .subcommand(bench::command())
+        .subcommands([bench::command(), doctor::command()])
         .after_help(
             "Exit status: 0 done, nothing wrong; 1 it could not be done, or something is wrong;\n\
              2 wrong arguments; 130 interrupted.",
@@ -42,10 +44,12 @@ fn command() -> Command {
 fn main() -> ExitCode {
     antiphon::limits::answer_if_asked();
     // Ends with status 2 and a word on what is wrong.
-    let matches = command().subcommand(bench::answer_command()).get_matches();
+    let matches = command().subcommands([bench::answer_command(), doctor::answer_command()]).get_matches();
     let done = match matches.subcommand() {
         Some((bench::NAME, matches)) => bench::run(matches).map(|()| ExitCode::SUCCESS),
         Some((bench::ANSWER, matches)) => bench::answer(matches).map(|()| ExitCode::SUCCESS),
+        Some((doctor::NAME, matches)) => doctor::run(matches),
+        Some((doctor::ANSWER, matches)) => doctor::answer(matches).map(|()| ExitCode::SUCCESS),
         _ => unreachable!("clap knows no other"),
     };
     match done {
