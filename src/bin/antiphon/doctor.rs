@@ -27,7 +27,7 @@ pub const ANSWER: &str = "internal-trial";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Says what on this machine is in antiphon's way, and how to change it")
+        .about("Says what is in antiphon's way on this machine, and what to do")
         .after_help(
             "Each line has a level (ok, note, warning, problem), a figure, what it means and,\n\
              where something can be done, what and how. A channel between two processes is\n\

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `bench` | `bench.rs`: how fast calls and answers are here, beside what this machine can do |
 //! | `doctor` | `doctor.rs`: what on this machine is in antiphon's way |
+//! | `completions` | `completions.rs`: for bash, zsh and fish |
+//! | `man` | `man.rs`: the manual pages |
 //!
 //! `style.rs` is how all of them look: colours, tables, figures in words.
 //!
@@ -19,8 +21,10 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod completions;
 mod doctor;
-#[allow(dead_code)]
+mod man;
+#[allow(dead_code)] // `antiphon ls` sets tables.
 mod style;
 
 use clap::Command;
@@ -34,10 +38,15 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(style::argument())
-        .subcommands([bench::command(), doctor::command()])
+        .subcommands([bench::command(), doctor::command(), completions::command(), man::command()])
         .after_help(
-            "Exit status: 0 done, nothing wrong; 1 it could not be done, or something is wrong;\n\
-             2 wrong arguments; 130 interrupted.",
+            "Each subcommand has its own --help, with examples. Colours also follow NO_COLOR,\n\
+             CLICOLOR_FORCE, CLICOLOR and TERM.\n\n\
+             Examples:\n  \
+               antiphon doctor            is this machine fit for antiphon?\n  \
+               antiphon bench --quick     how fast is it here, beside the machine's limits?\n\n\
+             Exit status: 0 done, nothing wrong; 1 it could not be done, or something is\n\
+             wrong; 2 wrong arguments; 130 interrupted.",
         )
 }
 
@@ -49,6 +58,8 @@ fn main() -> ExitCode {
         Some((bench::NAME, matches)) => bench::run(matches).map(|()| ExitCode::SUCCESS),
         Some((bench::ANSWER, matches)) => bench::answer(matches).map(|()| ExitCode::SUCCESS),
         Some((doctor::NAME, matches)) => doctor::run(matches),
+        Some((completions::NAME, matches)) => completions::run(matches, command()).map(|()| ExitCode::SUCCESS),
+        Some((man::NAME, matches)) => man::run(matches, command()).map(|()| ExitCode::SUCCESS),
         Some((doctor::ANSWER, matches)) => doctor::answer(matches).map(|()| ExitCode::SUCCESS),
         _ => unreachable!("clap knows no other"),
     };
