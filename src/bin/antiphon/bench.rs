@@ -14,6 +14,7 @@ mod rows;
 mod svg;
 mod table;
 
+use crate::style;
 use antiphon::limits::{Pair, Places};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use machine::Machine;
@@ -213,18 +214,16 @@ impl Target {
         if path == Path::new("-") {
             return Ok(Target::Output);
         }
-        let file = File::create(path).map_err(|error| at(path, &error))?;
+        let file = File::create(path).map_err(|error| style::not_written(path, &error))?;
         Ok(Target::File(path.to_owned(), file))
     }
 
     fn write(self, text: &str) -> io::Result<()> {
         match self {
             Target::Output => io::stdout().lock().write_all(text.as_bytes()),
-            Target::File(path, mut file) => file.write_all(text.as_bytes()).map_err(|error| at(&path, &error)),
+            Target::File(path, mut file) => {
+                file.write_all(text.as_bytes()).map_err(|error| style::not_written(&path, &error))
+            }
         }
     }
-}
-
-fn at(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

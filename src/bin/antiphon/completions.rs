@@ -20,7 +20,8 @@ pub fn command() -> Command {
             Arg::new("shell")
                 .required(true)
                 .value_name("SHELL")
-                .help("Which shell")
+                .help("Which shell: bash, zsh or fish")
+                .hide_possible_values(true)
                 .value_parser(PossibleValuesParser::new(["bash", "zsh", "fish"])),
         )
 }

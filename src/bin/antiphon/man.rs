@@ -3,6 +3,7 @@
 //! What stands behind the options of a `--help` comes in blocks with an empty line between them: one that begins with
 //! `Examples` and one that begins with `Exit status:` get sections of their own, and the others describe.
 
+use crate::style;
 use clap::{Arg, ArgMatches, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -36,10 +37,10 @@ pub fn run(matches: &ArgMatches, command: Command) -> io::Result<()> {
     let Some(folder) = matches.get_one::<PathBuf>("into") else {
         return io::stdout().lock().write_all(&page(&command)?);
     };
+    std::fs::create_dir_all(folder).map_err(|error| style::not_written(folder, &error))?;
     for command in std::iter::once(&command).chain(command.get_subcommands()) {
         let path = folder.join(format!("{}.1", name(command)));
-        std::fs::write(&path, page(command)?)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        std::fs::write(&path, page(command)?).map_err(|error| style::not_written(&path, &error))?;
     }
     Ok(())
 }
@@ -49,12 +50,12 @@ fn name(command: &Command) -> &str {
 }
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
-    let source = format!("antiphon {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).source(source).manual("antiphon");
+    let man = Man::new(command.clone());
     let behind = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let (mut examples, mut status) = (None, None);
     let mut text = Vec::new();
-    man.render_title(&mut text)?;
+    // Not by `render_title`, which leaves out a date that is not given, and then moves up what stands behind it.
+    writeln!(text, ".TH {} 1 \"\" \"antiphon {}\"", name(command).to_uppercase(), env!("CARGO_PKG_VERSION"))?;
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;

@@ -4,7 +4,8 @@
 //! a region or a file goes through [`harmless`] before it is shown: it may hold what a terminal obeys.
 
 use clap::{Arg, ArgMatches};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::time::Duration;
 
 /// The widest line that is written: a terminal's usual width.
@@ -195,6 +196,12 @@ pub fn span(time: Duration) -> String {
         3600..86_400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", count(seconds / 86_400)),
     }
+}
+
+/// A file that was asked for and cannot be had.
+pub fn not_written(path: &Path, error: &io::Error) -> io::Error {
+    let way_out = "choose one in a directory that is there and that you may write";
+    io::Error::new(error.kind(), format!("{} cannot be written ({error}): {way_out}", path.display()))
 }
 
 /// Text that somebody else wrote, with what a terminal would obey in its escaped form.
