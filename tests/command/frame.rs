@@ -78,8 +78,10 @@ fn on_terminal(args: &[&str], environment: &[(&str, &str)]) -> String {
     // SAFETY: two places for descriptors; nothing else is asked for.
     let made = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
     assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: just opened, and nobody else's.
-    let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+    let [ours, theirs] = [ours, theirs].map(|end| {
+        // SAFETY: just opened, and nobody else's.
+        unsafe { OwnedFd::from_raw_fd(end) }
+    });
     let mut child = plain(args).envs(environment.iter().copied()).stdout(theirs).spawn().unwrap();
     let mut said = Vec::new();
     // Ended by an error when nobody has the other end any more.

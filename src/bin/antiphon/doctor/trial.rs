@@ -27,47 +27,65 @@ pub fn run() -> Trial {
             "A channel between two processes was made; calls of 8 B, 4 KiB and 6 MiB were answered with the same \
              bytes. The answering process was killed, the other one was told, and nothing is left.",
         ),
-        Err(why) => Finding::problem("trial", "failed").means(format!("{why}.")),
+        Err(Failure::NotTried(why)) => Finding::note("trial", "not made").means(sentence(&why)),
+        Err(Failure::Failed(why)) => Finding::problem("trial", "failed").means(sentence(&why)),
     };
     Trial { finding, descriptors }
 }
 
+enum Failure {
+    /// The fault of the trial, which says nothing of channels.
+    NotTried(String),
+    Failed(String),
+}
+
+/// A channel's error says what to do.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+fn failed<T>(why: String) -> Result<T, Failure> {
+    Err(Failure::Failed(why))
+}
+
+fn sentence(why: &str) -> String {
+    format!("{}.", why.trim_end_matches(['.', '?']))
+}
+
 /// How long it took to be told of a death.
-fn attempt(descriptors: &mut Option<u64>) -> Result<Duration, String> {
+fn attempt(descriptors: &mut Option<u64>) -> Result<Duration, Failure> {
     let name = format!("doctor-{}", std::process::id());
     let before = open_descriptors();
     let options = ChannelOptions::new().wait(Wait::Park);
-    let mut publisher = options.create(&name).and_then(|channel| channel.publisher()).map_err(in_words)?;
+    let mut publisher = options.create(&name).and_then(|channel| channel.publisher())?;
     *descriptors = before.zip(open_descriptors()).map(|(before, after)| after.saturating_sub(before));
     let other = Other::start(&name);
     // It has the channel open, or never will: whatever is killed from now on, nothing is left.
     let removed = Channel::unlink(&name);
     let mut other = other?;
-    removed.map_err(in_words)?;
+    removed?;
     for length in LENGTHS {
         let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
-        let reply = publisher.call_timeout(&bytes, PATIENCE).map_err(in_words)?;
+        let reply = publisher.call_timeout(&bytes, PATIENCE)?;
         if reply != bytes {
-            return Err(format!("a call of {length} bytes came back with others"));
+            return failed(format!("a call of {length} bytes came back with others"));
         }
     }
     let killed = Instant::now();
     other.kill();
     match publisher.call_timeout(&[], PATIENCE) {
         Err(Error::PeerDied { .. }) => {}
-        Err(error) => return Err(format!("the other process was killed, and what was told is: {error}")),
-        Ok(_) => return Err("the other process was killed, and answered".to_owned()),
+        Err(error) => return failed(format!("the other process was killed, and what was told is: {error}")),
+        Ok(_) => return failed("the other process was killed, and answered".to_owned()),
     }
     let told = killed.elapsed();
     drop(publisher);
     match Channel::open(&name) {
         Err(Error::NotFound { .. }) => Ok(told),
-        found => Err(format!("the channel {name:?} was removed, and opening it gives {found:?}")),
+        found => failed(format!("the channel {name:?} was removed, and opening it gives {found:?}")),
     }
-}
-
-fn in_words(error: Error) -> String {
-    error.to_string()
 }
 
 /// Listing them takes one, before and after.
@@ -79,16 +97,18 @@ fn open_descriptors() -> Option<u64> {
 struct Other(Child);
 
 impl Other {
-    fn start(name: &str) -> Result<Other, String> {
-        let failed = |error: io::Error| format!("this program could not be started once more: {error}");
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    fn start(name: &str) -> Result<Other, Failure> {
+        let not_tried = |error: io::Error| {
+            Failure::NotTried(format!("This program could not be started once more to be called: {error}"))
+        };
+        let mut command = Command::new(std::env::current_exe().map_err(not_tried)?);
         command.args([ANSWER, name]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
-        let mut other = Other(command.spawn().map_err(failed)?);
+        let mut other = Other(command.spawn().map_err(not_tried)?);
         // A word when it has taken its seat; the end of the pipe where it died before.
         match other.0.stdout.take().map_or(Ok(0), |mut output| output.read(&mut [0; 1])) {
             Ok(1) => Ok(other),
-            Ok(_) => Err("the other process ended before it came to the channel".to_owned()),
-            Err(error) => Err(failed(error)),
+            Ok(_) => failed("the other process ended before it came to the channel".to_owned()),
+            Err(error) => Err(not_tried(error)),
         }
     }
 
