@@ -64,6 +64,8 @@ pub(crate) use platform::{Anchor, LIBC_FLAVOUR, bytes_free, current_cpu, seed};
 #[cfg(feature = "cli")]
 pub(crate) use platform::{SYSTEM, libc_version, registry, try_huge_page};
 
+use std::io;
+
 /// Whose rules hold; for what explains them to people.
 #[cfg(feature = "cli")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +75,6 @@ pub enum System {
     /// Shared memory is the kernel's alone, and the locks stand in a registry.
     Darwin,
 }
-
-use std::io;
 
 /// Turns nix's word for a failure into the standard library's.
 fn io_error(errno: nix::errno::Errno) -> io::Error {

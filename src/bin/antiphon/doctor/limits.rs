@@ -66,9 +66,7 @@ fn judge_address_space(limit: Option<u64>) -> Finding {
     match limit {
         None => Finding::ok(TOPIC, "no limit"),
         Some(limit) => Finding::note(TOPIC, bytes(limit))
-            .means(
-                "Each end of a channel maps all of its region, a channel of 4 MiB so many, beside everything else.",
-            )
+            .means("Every open end maps all of its channel's region: 4 MiB and more each, unless asked otherwise.")
             .advise("To lift it, before the program starts:", &["ulimit -v unlimited"]),
     }
 }
