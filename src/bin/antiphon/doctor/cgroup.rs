@@ -90,7 +90,8 @@ mod tests {
             ("/proc/self/cgroup", "0::/system.slice/docker.scope\n"),
             ("/proc/self/mountinfo", "31 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n"),
             ("/sys/fs/cgroup/system.slice/cpu.max", "150000 100000\n"),
-            ("/sys/fs/cgroup/system.slice/docker.scope/cpu.max", "max 100000\n"),
+            ("/sys/fs/cgroup/system.slice/docker.scope/cpu.max", "300000 100000\n"),
+            ("/sys/fs/cgroup/cpu.max", "max 100000\n"),
             ("/sys/fs/cgroup/system.slice/memory.max", "max\n"),
             ("/sys/fs/cgroup/system.slice/docker.scope/memory.max", "536870912\n"),
         ]);
