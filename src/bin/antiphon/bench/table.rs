@@ -44,7 +44,7 @@ pub fn print(report: &Report, to: &mut dyn Write) -> io::Result<()> {
         times(to, "calls", "semaphores", &rows)?;
     }
     if report.rows.iter().any(|row| row.is_ours() && !row.is_enough()) {
-        writeln!(to, "\n?: fewer than {ENOUGH} samples kept, here or of the limit: run it again to rely on these")?;
+        writeln!(to, "\n?: fewer than {ENOUGH} samples kept, here or of the limit: do not rely on it")?;
     }
     if !report.missing.is_empty() {
         writeln!(to)?;
