@@ -192,7 +192,7 @@ fn huge_pages(files: &Files, tried: Option<io::Result<Option<bool>>>, version: O
         (None, _) => finding.means(format!("{cost} This kernel shows no setting for them.")),
         (Some("deny"), _) => finding
             .means(format!("{cost} This machine's setting denies them."))
-            .advise("To allow them where they are asked for:", &[&format!("echo never | sudo tee {SETTING}")]),
+            .advise("To allow them where they are asked for:", &["echo never |", &format!("    sudo tee {SETTING}")]),
         (Some(_), Some(version)) if version < (6, 1) => {
             finding.means(format!("{cost} The kernel gives them on request from 6.1 on."))
         }
@@ -462,7 +462,7 @@ mod tests {
         };
         let denied = judged(&[(SETTING, "always within_size advise never [deny] force\n")], (6, 18));
         assert!(denied.meaning.contains("denies"), "{denied:?}");
-        assert_eq!(denied.commands, [format!("echo never | sudo tee {SETTING}")]);
+        assert_eq!(denied.commands.concat(), format!("echo never |    sudo tee {SETTING}"));
         let never = (SETTING, "always within_size advise [never] deny force\n");
         assert!(judged(&[never], (5, 15)).meaning.contains("from 6.1 on"));
         assert!(judged(&[never], (6, 18)).meaning.contains("is never"));
