@@ -40,6 +40,7 @@ pub struct Space {
 ///
 /// # Errors
 /// The system does not tell.
+#[allow(clippy::unnecessary_cast)] // Its width differs between systems.
 pub fn limit(limit: Limit) -> io::Result<Option<u64>> {
     let resource = match limit {
         Limit::Files => Resource::RLIMIT_NOFILE,
@@ -47,7 +48,7 @@ pub fn limit(limit: Limit) -> io::Result<Option<u64>> {
         Limit::AddressSpace => Resource::RLIMIT_AS,
     };
     let (soft, _) = getrlimit(resource)?;
-    Ok((soft != RLIM_INFINITY).then_some(soft))
+    Ok((soft != RLIM_INFINITY).then_some(soft as u64))
 }
 
 /// How full the file system of `path` is.
