@@ -55,8 +55,11 @@ fn kernel(release: Option<&str>, has_exit_watch: bool) -> Finding {
     }
     let mut lacks = Vec::new();
     if !has_exit_watch {
-        let why = if version < (5, 3) { "came with Linux 5.3" } else { "is refused here, by a sandbox perhaps" };
-        lacks.push(format!("pidfd_open {why}: looking whether the other end lives costs more."));
+        let why = match version < (5, 3) {
+            true => "pidfd_open came with Linux 5.3",
+            false => "a sandbox refuses pidfd_open, or /proc is not this namespace's",
+        };
+        lacks.push(format!("A process's end cannot be watched, and looking for it costs more: {why}."));
     }
     if version < (6, 1) {
         lacks.push("MADV_COLLAPSE came with Linux 6.1: channels have small pages.".to_owned());

@@ -25,7 +25,7 @@ pub fn run() -> Trial {
     let finding = match attempt(&mut descriptors) {
         Ok(told) => Finding::ok("trial", format!("told of a death after {}", span(told))).means(
             "A channel between two processes was made; calls of 8 B, 4 KiB and 6 MiB were answered with the same \
-             bytes. The answering process was killed, the other one was told, and nothing is left.",
+             bytes. The answering process was killed, the other one was told, and the channel's name is gone.",
         ),
         Err(Failure::NotTried(why)) => Finding::note("trial", "not made").means(sentence(&why)),
         Err(Failure::Failed(why)) => Finding::problem("trial", "failed").means(sentence(&why)),
