@@ -78,6 +78,19 @@ fn the_identity_is_where_the_page_says() {
     drop(channel);
     assert_ne!(page.u32(44), 0, "the last one to leave has removed the names");
     assert_nothing_left(&name);
+
+    let persistent = OPTIONS.persistent(true).create(&name).unwrap();
+    assert_eq!(Page(Intruder::new(&name)).u32(20), 2, "flags");
+    Channel::unlink(&name).unwrap();
+    drop(persistent);
+    let private = OPTIONS.private().unwrap();
+    let page = Page(Intruder::new(private.name()));
+    assert_eq!(page.u32(20), 1, "flags");
+    let _publisher = private.publisher().unwrap();
+    assert_eq!(page.u32(44), 0, "one end alone");
+    let _consumer = private.consumer().unwrap();
+    assert_eq!(page.u32(44), 1, "both ends are attached");
+    assert_nothing_left(private.name());
 }
 
 #[test]

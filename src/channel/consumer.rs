@@ -24,7 +24,8 @@ use std::time::Duration;
 ///
 /// # Peer death
 /// When the publisher dies, `consume` gives what it published, and then [`Error::PeerDied`], once; the next `consume`
-/// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way.
+/// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way. Otherwise
+/// on a [private](crate::Channel::private) or a [persistent](crate::ChannelOptions::persistent) channel.
 ///
 /// ```
 /// # let name = format!("doc-consumer-{}", std::process::id());
@@ -91,8 +92,8 @@ impl Current {
 }
 
 impl Consumer {
-    pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
-        let end = End::new(shared, Side::Consumer, Waiter::new(wait))?;
+    pub(crate) fn new(shared: Arc<Shared>, wait: Wait, limit: Option<Deadline>) -> Result<Self, Error> {
+        let end = End::new(shared, Side::Consumer, Waiter::new(wait), limit)?;
         let consumer = Consumer { end, current: Current::new(None, Content::Nothing, 0) };
         consumer.wants(NOTHING_YET); // Whatever a dead one wanted.
         Ok(consumer)

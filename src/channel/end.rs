@@ -40,8 +40,14 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(crate) fn new(shared: Arc<Shared>, side: Side, waiter: Waiter) -> Result<Self, Error> {
-        let seat = shared.sit(side)?;
+    /// Takes the seat, and waits for it where there is a `limit`.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        side: Side,
+        waiter: Waiter,
+        limit: Option<Deadline>,
+    ) -> Result<Self, Error> {
+        let seat = shared.sit(side, limit)?;
         let watch = Watch::new(side.other() as usize);
         let mut end = End { shared, side, seat, waiter, watch, not_sync: PhantomData };
         end.counters().end_waiting(); // Whoever waited here is gone.
@@ -168,13 +174,14 @@ impl End {
     pub(crate) fn stopped(&mut self, stop: Stop, call: &'static str, delivered: Delivered) -> Error {
         if let Stop::Gone(news) = stop {
             self.watch.told(news);
+            self.shared.finish_closing();
         }
         let name = self.name();
         let peer = self.side.other().name();
         match stop {
             Stop::TimedOut => Error::TimedOut { name, call, delivered },
-            Stop::Gone(News::Died { pid, .. }) => Error::PeerDied { name, peer, pid, delivered },
-            Stop::Gone(News::Left { .. }) => Error::Disconnected { name, peer, delivered },
+            Stop::Gone(News::Died { pid, is_final, .. }) => Error::PeerDied { name, peer, pid, delivered, is_final },
+            Stop::Gone(News::Left { is_final, .. }) => Error::Disconnected { name, peer, delivered, is_final },
             Stop::Failed(error) => *error,
         }
     }
@@ -191,7 +198,7 @@ impl End {
 
     #[cold]
     pub(crate) fn peer_died(&self, delivered: Delivered) -> Error {
-        Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid: 0, delivered }
+        Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid: 0, delivered, is_final: false }
     }
 
     #[cold]

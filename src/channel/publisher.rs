@@ -22,8 +22,8 @@ use std::time::Duration;
 ///
 /// # Peer death
 /// When the consumer dies, the next operation that has to wait for it returns [`Error::PeerDied`], once; the one
-/// after that waits for the next consumer. A message that `publish` acknowledged stays in the region for that one,
-/// marked if the dead one had taken it.
+/// after that waits for the next consumer (not on a [private](crate::Channel::private) channel). A message that
+/// `publish` acknowledged stays in the region for that one, marked if the dead one had taken it.
 ///
 /// ```
 /// # let name = format!("doc-publisher-{}", std::process::id());
@@ -62,8 +62,8 @@ struct Long<'g> {
 }
 
 impl Publisher {
-    pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
-        Ok(Publisher { end: End::new(shared, Side::Publisher, Waiter::new(wait))? })
+    pub(crate) fn new(shared: Arc<Shared>, wait: Wait, limit: Option<Deadline>) -> Result<Self, Error> {
+        Ok(Publisher { end: End::new(shared, Side::Publisher, Waiter::new(wait), limit)? })
     }
 
     /// Changes how this end waits.
