@@ -43,7 +43,7 @@
 //! beside them. `layout.rs` every shared byte. `memory.rs` the region, and where messages stand. `attach.rs` what its
 //! regions are; creating, opening and removing them is `sys/door.rs`. `end.rs` waiting for the turn; `flow.rs` filling
 //! and draining. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs` and `message.rs`. `options.rs` what can be
-//! chosen.
+//! chosen. `sight.rs` what somebody who only looks sees.
 
 mod attach;
 mod consumer;
@@ -58,6 +58,7 @@ mod model;
 mod options;
 mod progress;
 mod publisher;
+pub(crate) mod sight;
 mod turn;
 
 pub use crate::sys::view::View;
