@@ -419,3 +419,91 @@ fn a_file_that_the_c_library_left_half_made_is_known_by_its_mark() {
         assert!(is_listed(&thing.0).is_none());
     }
 }
+
+/// Has the kernel kill this process when it asks for a link, which glibc does with a semaphore's file half made.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(antiphon_darwin_rules)))]
+fn die_at_links() {
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
+    #[cfg(target_arch = "x86_64")]
+    let calls = [libc::SYS_link, libc::SYS_linkat];
+    #[cfg(not(target_arch = "x86_64"))]
+    let calls = [libc::SYS_linkat];
+    for call in calls {
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32));
+        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS));
+    }
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: a program of the length that it says, which the kernel copies.
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu", not(antiphon_darwin_rules)))]
+#[test]
+fn who_is_killed_inside_sem_open_leaves_nothing_that_is_not_removed() {
+    use std::os::unix::process::ExitStatusExt;
+    let test = this_test!();
+    if let Some((_, words)) = role() {
+        die_at_links();
+        let _ = SMALL.create(&words[0]);
+        return;
+    }
+    let _watchdog = Watchdog::new("sem_open", support::PATIENCE);
+    let unnamed = || -> BTreeSet<String> {
+        let all = census::take().unwrap().into_iter();
+        all.filter(|entry| entry.kind == Kind::UnnamedSemaphore).map(|entry| entry.system_name).collect()
+    };
+    let name = unique("sem-open");
+    let before = unnamed();
+    let mut child = Peer::start(test, "maker", &[&name]);
+    assert_eq!(child.end().signal(), Some(libc::SIGSYS), "killed where glibc links");
+    // Those of tests beside this one come and go.
+    let left: Vec<String> = unnamed().difference(&before).filter(|name| is_old(name)).cloned().collect();
+    assert!(!left.is_empty(), "glibc left its file");
+    for file in left {
+        let path = format!("/dev/shm/{file}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 32);
+        is_listed(&file).unwrap().remove(MINE()).unwrap();
+        assert!(!std::path::Path::new(&path).exists());
+    }
+    assert_eq!(look(&name).kind, Kind::HalfMade);
+    look(&name).remove(MINE()).unwrap();
+    assert_nothing_left(&name);
+}
+
+/// Whether the file stays for longer than `sem_open` takes.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(antiphon_darwin_rules)))]
+fn is_old(name: &str) -> bool {
+    (0..50).all(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        is_listed(name).is_some()
+    })
+}
+
+#[test]
+fn a_cleaner_of_half_made_files_keeps_nobody_from_making_channels() {
+    let _watchdog = Watchdog::new("cleaner", support::PATIENCE);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                for entry in census::take().unwrap() {
+                    if entry.kind == Kind::UnnamedSemaphore {
+                        entry.remove(MINE()).unwrap();
+                    }
+                }
+            }
+        });
+        for _ in 0..2000 {
+            let name = unique("cleaner");
+            let made = SMALL.create(&name);
+            is_over.store(made.is_err(), std::sync::atomic::Ordering::Relaxed);
+            made.unwrap();
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
