@@ -198,7 +198,8 @@ impl Looker {
         }
         if message_waits {
             let bytes = seen.turn.len_bytes;
-            return verdict(State::Kept, &format!("a message of {bytes} bytes waits for a consumer; {dead}"));
+            let s = if bytes == 1 { "" } else { "s" };
+            return verdict(State::Kept, &format!("a message of {bytes} byte{s} waits for a consumer; {dead}"));
         }
         verdict(State::LeftOver, &dead)
     }

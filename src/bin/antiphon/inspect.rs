@@ -68,7 +68,7 @@ fn channel(channel: &Channel) -> Vec<(&'static str, Tone, String)> {
     let turn = &channel.turn;
     let mut what = format!("the {}'s; there stands {}", entry::end(turn.end), turn.content);
     if turn.len_bytes > 0 && turn.content != "nothing" {
-        what.push_str(&format!(" of {} bytes", style::count(turn.len_bytes)));
+        what.push_str(&format!(" of {}", some(turn.len_bytes, "byte", "bytes")));
     }
     for (is_so, words) in [
         (turn.is_redelivered, ", which a consumer had before"),
@@ -95,7 +95,7 @@ fn channel(channel: &Channel) -> Vec<(&'static str, Tone, String)> {
 
 fn seat(label: &'static str, seat: &Seat) -> (&'static str, Tone, String) {
     let pid = seat.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
-    let since = entry::age(seat.since).map_or(String::new(), |age| format!(", since {}", style::span(age)));
+    let since = entry::age(seat.since).map_or(String::new(), |age| format!(", for {}", style::span(age)));
     match seat.sitter {
         Sitter::Alive => (label, Tone::Good, format!("{pid}{since}")),
         Sitter::Dead => (label, Tone::Warning, format!("{pid}, which is dead; it came {}", ago(seat.since))),
@@ -110,8 +110,6 @@ fn ago(time: Option<SystemTime>) -> String {
 }
 
 fn counters(counters: &Counters, verb: &str) -> String {
-    let some =
-        |count, one: &str, more: &str| format!("{} {}", style::count(count), if count == 1 { one } else { more });
     let mut words = format!(
         "{} of {} in all, {} {verb} of {}; slept {}",
         some(counters.messages, "message", "messages"),
@@ -124,4 +122,8 @@ fn counters(counters: &Counters, verb: &str) -> String {
         words.push_str(&format!("; waiting for {}", style::span(age)));
     }
     words
+}
+
+fn some(count: u64, one: &str, more: &str) -> String {
+    format!("{} {}", style::count(count), if count == 1 { one } else { more })
 }
