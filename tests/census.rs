@@ -317,6 +317,18 @@ fn what_is_not_antiphons_is_never_touched() {
         assert!(std::fs::symlink_metadata(thing.path()).is_ok(), "{} is still there", thing.0);
     }
     assert_eq!(is_listed(&fifo.0).unwrap().why, "it is a FIFO");
+    // Whose owner has a lease on it: opening it would wait for the owner.
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let leased = Thing::new(&unique("leased"));
+        let file = std::fs::File::create(leased.path()).unwrap();
+        // SAFETY: an open descriptor, and a number.
+        assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }, 0);
+        // SAFETY: as above; the signal that says that somebody wants it is ignored.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        assert_eq!(is_listed(&leased.0).unwrap().state, State::Unreadable);
+    }
     // Names that no terminal should obey.
     let odd = Thing::new(&format!("t{}-\u{1b}[31m", std::process::id()));
     std::fs::write(odd.path(), b"").unwrap();

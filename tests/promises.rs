@@ -43,6 +43,7 @@ const PROMISES: &[(&str, &[&str])] = &[
             "a_maker_killed_at_any_step_leaves_what_create_makes_a_new_one_of",
             "a_remover_killed_at_any_step_leaves_the_rest_to_the_next",
             "a_channel_that_finds_no_space_says_how_much_and_leaves_nothing",
+            "after_a_death_at_any_step_the_census_removes_all_that_is_left",
         ],
     ),
     (

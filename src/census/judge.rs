@@ -14,8 +14,8 @@
 //! Whoever makes or removes keeps the door until it is done, so that with a free door its maker is dead. What has no
 //! length, or nothing but zeros, is taken for antiphon's only by the mark that its maker gave it.
 
+use super::sight::{self, Sight};
 use super::{Channel, Counters, End, Entry, Identity, Kind, Seat, Sitter, State, Turn};
-use crate::channel::sight::{self, Sight};
 use crate::error::Error;
 use crate::name::Name;
 use crate::sys;
@@ -144,7 +144,10 @@ impl Looker {
             return Ok(Verdict::foreign("no channel has a name like this"));
         }
         if found.object.is_none() {
-            let why = format!("it belongs to user {}, who lets nobody else look", found.owner);
+            let why = match entry.is_mine {
+                true => "its mode, or a lease on it, lets nobody look".to_owned(),
+                false => format!("it belongs to user {}, who lets nobody else look", found.owner),
+            };
             return Ok(Verdict::new(Kind::Other, State::Unreadable, why));
         }
         if found.len == 0 {

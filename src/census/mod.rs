@@ -32,10 +32,12 @@
 //!
 //! # Its files, in reading order
 //!
-//! `mod.rs` what there is to say of a thing; `judge.rs` how it is found out; `remove.rs` removing it.
+//! `mod.rs` what there is to say of a thing; `judge.rs` how it is found out, with `sight.rs` for what stands in
+//! a channel; `remove.rs` removing it.
 
 mod judge;
 mod remove;
+mod sight;
 
 pub use remove::RemoveOptions;
 

@@ -43,13 +43,13 @@
 //! beside them. `layout.rs` every shared byte. `memory.rs` the region, and where messages stand. `attach.rs` what its
 //! regions are; creating, opening and removing them is `sys/door.rs`. `end.rs` waiting for the turn; `flow.rs` filling
 //! and draining. `publisher.rs`, `consumer.rs` the two ends, with `loan.rs` and `message.rs`. `options.rs` what can be
-//! chosen. `sight.rs` what somebody who only looks sees.
+//! chosen.
 
 mod attach;
 mod consumer;
 mod end;
 mod flow;
-mod layout;
+pub(crate) mod layout;
 mod loan;
 mod memory;
 mod message;
@@ -58,8 +58,7 @@ mod model;
 mod options;
 mod progress;
 mod publisher;
-pub(crate) mod sight;
-mod turn;
+pub(crate) mod turn;
 
 pub use crate::sys::view::View;
 pub use consumer::Consumer;

@@ -268,7 +268,8 @@ pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
                 object = is_regular(&stat).then_some(file);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            // WouldBlock: its owner has a lease on it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::WouldBlock) => {}
             // Another thing has the name by now: it shows as what it was.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => {}
             Err(error) => return Err(error),

@@ -14,7 +14,7 @@ pub fn command() -> Command {
     let flag =
         |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
     Command::new(NAME)
-        .about("Shows what killed programs have left over, and why; removes it with --yes")
+        .about("Shows what killed programs have left over; removes it with --yes")
         .after_help(
             "Nothing that a living process holds is ever removed, nothing that is not\n\
              antiphon's, and nothing at all without --yes. Whether it is still left over is\n\

@@ -12,7 +12,7 @@ pub const NAME: &str = "ls";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Lists the channels on this machine, who holds them, and what went through")
+        .about("Lists the channels, who holds them, and how much went through")
         .after_help(
             "A process number is who sits at that end; * has the turn. SINCE is how long it\n\
              has been held, or how long ago it was made. MESSAGES and BYTES are what was\n\

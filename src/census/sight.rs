@@ -1,34 +1,34 @@
-//! What somebody sees of a channel who only looks: from a copy of its first bytes.
+//! A channel, seen in a copy of its region's first bytes.
 
-use super::layout::{CounterLine, HEADER_BYTES, Header, MAGIC, TurnLine, VERSION};
-use super::turn::{Content, Side, Word};
+use crate::channel::layout::{CounterLine, HEADER_BYTES, Header, MAGIC, TurnLine, VERSION};
+use crate::channel::turn::{Content, Side, Word};
 use crate::sys::look::Snapshot;
 use std::mem::offset_of;
 
 /// By these a region is known as a channel's.
-pub(crate) const IDENTITY: (u64, u32) = (MAGIC, VERSION);
+pub(super) const IDENTITY: (u64, u32) = (MAGIC, VERSION);
 /// Bytes of the region that are not payload.
-pub(crate) const OVERHEAD: u64 = HEADER_BYTES as u64;
+pub(super) const OVERHEAD: u64 = HEADER_BYTES as u64;
 
 /// The turn, and what one finds beside it. Each number is a peer's word.
-pub(crate) struct Sight {
-    pub(crate) is_consumers: bool,
+pub(super) struct Sight {
+    pub(super) is_consumers: bool,
     /// What stands there, in words; `None` where a peer wrote a number that means nothing.
-    pub(crate) content: Option<&'static str>,
+    pub(super) content: Option<&'static str>,
     /// Whether it was acknowledged and nobody has consumed it.
-    pub(crate) message_waits: bool,
-    pub(crate) is_redelivered: bool,
-    pub(crate) is_abandoned: bool,
+    pub(super) message_waits: bool,
+    pub(super) is_redelivered: bool,
+    pub(super) is_abandoned: bool,
     /// The publisher's and the consumer's.
-    pub(crate) sleeps: [bool; 2],
-    pub(crate) step: u64,
-    pub(crate) length: u64,
+    pub(super) sleeps: [bool; 2],
+    pub(super) step: u64,
+    pub(super) length: u64,
     /// The publisher's and the consumer's, in the order of `CounterLine`.
-    pub(crate) counters: [[u64; 6]; 2],
+    pub(super) counters: [[u64; 6]; 2],
 }
 
 impl Sight {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
         let turn = offset_of!(Header, turn);
         let word = Word(snapshot.u64_at(turn + offset_of!(TurnLine, word)));
         let counters = |line: usize| {
