@@ -52,20 +52,15 @@ pub(super) fn everything() -> Result<Vec<Entry>, Error> {
             }
         }
     }
-    // In between a region may have come; then it is looked at the next time.
     for stem in bells.iter().filter(|stem| !stems.contains(stem.as_str())) {
-        entries.extend(looker.semaphores(stem)?);
+        entries.extend(looker.stem(stem)?);
     }
     entries.sort_by(|one, other| (&one.name, &one.system_name).cmp(&(&other.name, &other.system_name)));
     Ok(entries)
 }
 
 pub(super) fn one(name: &Name) -> Result<Option<Entry>, Error> {
-    let (mut looker, stem) = (Looker::new(), name.stem());
-    match looker.entry(OsStr::new(&stem))? {
-        None => looker.semaphores(&stem),
-        found => Ok(found),
-    }
+    Looker::new().stem(&name.stem())
 }
 
 /// What is known of a thing before its state is.
@@ -93,6 +88,14 @@ impl Looker {
     /// One who holds the door of what it looks at.
     pub(super) fn at_the_door() -> Self {
         Looker { is_at_the_door: true, ..Looker::new() }
+    }
+
+    /// The region of a stem, or else the semaphores without one.
+    fn stem(&mut self, stem: &str) -> Result<Option<Entry>, Error> {
+        match self.entry(OsStr::new(stem))? {
+            None => self.semaphores(stem),
+            found => Ok(found),
+        }
     }
 
     /// What has a system's name, if anything.

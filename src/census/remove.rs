@@ -82,24 +82,23 @@ impl Entry {
         if self.state != State::Changing {
             options.refusal(self).map_or(Ok(()), Err)?;
         }
+        let another = || {
+            let why = "another one has its name by now; look again".to_owned();
+            Error::NotRemoved { name: self.name.clone(), why }
+        };
         let confirm = |found: &Found| {
             let now = Looker::at_the_door().judge(OsStr::new(&self.system_name), found)?;
             if now.identity != self.identity {
-                let why = "another one has its name by now; look again".to_owned();
-                return Err(Error::NotRemoved { name: self.name.clone(), why });
+                return Err(another());
             }
             options.refusal(&now).map_or(Ok(()), Err)
         };
+        let stem = |stem| Name::of_stem(stem).ok_or_else(another);
         match self.kind {
-            Kind::UnnamedSemaphore => clear::clear_unnamed(&self.system_name, confirm).map(|_| ()),
-            Kind::Semaphores => match Name::of_stem(&self.name) {
-                Some(name) => clear::clear_semaphores(&name),
-                None => Ok(()),
-            },
-            _ => match Name::of_stem(&self.system_name) {
-                Some(name) => clear::clear(&name, confirm).map(|_| ()),
-                None => Ok(()),
-            },
+            Kind::UnnamedSemaphore => clear::clear_unnamed(&self.system_name, confirm),
+            Kind::Semaphores if !clear::clear_semaphores(&stem(&self.name)?)? => Err(another()),
+            Kind::Semaphores => Ok(()),
+            _ => clear::clear(&stem(&self.system_name)?, confirm),
         }
     }
 }
