@@ -30,7 +30,7 @@ pub fn command() -> Command {
         .arg(Arg::new("name").value_name("NAME").num_args(0..).help("Only these"))
         .args([
             flag("yes", "Removes what is shown"),
-            flag("kept", "Also what is kept: persistent ones, and those with a message"),
+            flag("kept", "Also what is kept: persistent, or holding a message"),
             flag("all-users", "Also what other users own, as far as the system permits it"),
             flag("json", "Writes as JSON what would go, or went, and why"),
         ])
