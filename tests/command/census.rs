@@ -65,6 +65,8 @@ fn ls_has_a_line_for_each_channel() {
     assert!(list.contains('…') && !list.contains(&name), "{list}");
     let wide: Vec<_> = list.lines().filter(|line| line.trim_end().chars().count() > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");
+    // A message waits: its names would stay.
+    Channel::unlink(&name).unwrap();
 }
 
 #[test]
