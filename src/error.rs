@@ -212,6 +212,13 @@ pub enum Error {
         /// The channel's name.
         name: String,
     },
+    /// The census was asked to remove what it does not remove.
+    NotRemoved {
+        /// The name of what stands there.
+        name: String,
+        /// Why it stays.
+        why: String,
+    },
     /// A call of the operating system failed.
     System {
         /// The channel's name.
@@ -243,7 +250,7 @@ impl Error {
             Error::Incompatible { .. } | Error::NotACall { .. } | Error::Forked { .. } => Kind::Unsupported,
             Error::NotPermitted { .. } => Kind::PermissionDenied,
             Error::Corrupt { .. } => Kind::InvalidData,
-            Error::Stuck { .. } => Kind::ResourceBusy,
+            Error::Stuck { .. } | Error::NotRemoved { .. } => Kind::ResourceBusy,
             Error::System { source, .. } => source.kind(),
         }
     }
@@ -397,6 +404,7 @@ impl fmt::Display for Error {
                 f,
                 "another process has been creating, opening or removing channel {name:?} for too long: see whether it is stopped, and end it"
             ),
+            Error::NotRemoved { name, why } => write!(f, "{name:?} was not removed: {why}"),
             Error::System { name, call, source } => {
                 write!(f, "{call} for channel {name:?} failed: {source}")
             }

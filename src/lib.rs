@@ -8,6 +8,7 @@
 //!
 //! | room | what is in it | stands on |
 //! |---|---|---|
+//! | [`census`] | what exists on this machine, who holds it, what is left over; removing that | `sys`, `channel` |
 //! | [`channel`] | the turn over one region and two semaphores: [`Publisher`], [`Consumer`] | `sys`, `bell` |
 //! | `bell` | a semaphore, who sleeps on it, and the tick; [`Wait`] | `sys` |
 //! | `limits` | what this machine can do, for measuring; feature `limits` | `sys` |
@@ -19,6 +20,7 @@
 #![deny(unsafe_code)] // Lifted in its homes alone: `sys`, and each floor's memory module.
 
 mod bell;
+pub mod census;
 pub mod channel;
 mod error;
 #[cfg(feature = "limits")]

@@ -51,6 +51,14 @@ impl Name {
         Name(format!("private-{}", letters(nonce)))
     }
 
+    /// The name of what stands under a system's name, where the user's is not known: a region that was half made. It
+    /// leads to the same objects. `None` where no region has such a name.
+    pub(crate) fn of_stem(stem: &str) -> Option<Self> {
+        let is_stem = |byte| is_allowed(byte) || byte == b'~';
+        let fits = (1..=MAX_STEM_BYTES).contains(&stem.len()) && stem != "." && stem != "..";
+        (fits && stem.bytes().all(is_stem)).then(|| Name(stem.to_owned()))
+    }
+
     /// The user's name without its slash.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -72,7 +80,8 @@ impl Name {
         CString::new(name).unwrap_or_default()
     }
 
-    fn stem(&self) -> String {
+    /// What the names of its objects begin with.
+    pub(crate) fn stem(&self) -> String {
         // "." and ".." are the directory's own.
         if self.0.len() <= MAX_STEM_BYTES && self.0 != "." && self.0 != ".." {
             return self.0.clone();
@@ -155,6 +164,18 @@ mod tests {
         assert_eq!(Name::new(name.as_str()).unwrap(), name);
         assert_eq!(name.region().to_str().unwrap(), "/private-10000000000g");
         assert_ne!(Name::private(1), Name::private(3));
+    }
+
+    #[test]
+    fn a_stem_leads_to_the_objects_of_the_name_that_it_was_made_from() {
+        for name in ["a", "frames", ".", &"x".repeat(27), &"y".repeat(28), &"z".repeat(200)] {
+            let name = Name::new(name).unwrap();
+            let stem = Name::of_stem(&name.stem()).unwrap();
+            assert_eq!((stem.region(), stem.bells()), (name.region(), name.bells()));
+        }
+        for no_stem in ["", ".", "..", "a+p", "a b", "a/b", &"x".repeat(28)] {
+            assert_eq!(Name::of_stem(no_stem), None, "{no_stem:?}");
+        }
     }
 
     #[test]

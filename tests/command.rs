@@ -1,9 +1,12 @@
 //! The command, as its users run it: here `bench`.
 //!
-//! `command/frame.rs` what all subcommands have in common. `command/doctor.rs` the doctor. `command/snapshot.rs` what
+//! `command/frame.rs` what all subcommands have in common. `command/census.rs` what exists, and what
+//! is left over. `command/doctor.rs` the doctor. `command/snapshot.rs` what
 //! is said, word for word, and how that is written anew.
 mod support;
 
+#[path = "command/census.rs"]
+mod census;
 #[path = "command/doctor.rs"]
 mod doctor;
 #[path = "command/frame.rs"]

@@ -56,6 +56,7 @@ const PROMISES: &[(&str, &[&str])] = &[
             "without_descriptors_a_private_channel_loses_its_names_all_the_same",
             "many_callers_are_served_and_leave_nothing_whoever_is_killed",
             "a_persistent_channel_keeps_its_name_and_its_message_until_somebody_consumes_it",
+            "after_a_death_at_any_step_the_census_removes_all_that_is_left",
         ],
     ),
     (

@@ -53,7 +53,7 @@ mod consumer;
 mod counters;
 mod end;
 mod flow;
-mod layout;
+pub(crate) mod layout;
 mod loan;
 mod memory;
 mod message;
@@ -62,7 +62,7 @@ mod model;
 mod options;
 mod progress;
 mod publisher;
-mod turn;
+pub(crate) mod turn;
 
 pub use crate::sys::view::View;
 pub use consumer::Consumer;

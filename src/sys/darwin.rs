@@ -5,12 +5,14 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
+use super::look::{Found, What};
 use super::process::Started;
 use super::semaphore::{Semaphore, Waited};
 use super::{if_there, io_error, region, retry};
 use nix::fcntl::{OFlag, open};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open};
 use nix::sys::stat::{Mode, SFlag, fstat, lstat, mkdirat};
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -102,6 +104,84 @@ pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
     super::watcher::wait_at_most(semaphore, limit)
 }
 
+/// No mode tells: what is antiphon's has a file in the registry.
+pub(crate) const MARK: u32 = 0;
+
+/// The names in this user's registry: shared memory cannot be listed.
+pub(crate) fn names() -> io::Result<Vec<OsString>> {
+    let directory = made_directory()?;
+    std::fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// What has the name, without its slash: the region, and the registry's file.
+pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
+    let Ok(name) = CString::new([b"/", name.as_bytes()].concat()) else { return Ok(None) };
+    // A FIFO in the registry, say, is not waited for.
+    let anchor = match open_file(&name, OFlag::O_NONBLOCK) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR | libc::ENXIO)) => None,
+        other => other?,
+    };
+    let object = if_there(retry(|| shm_open(name.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())));
+    let is_refused = object.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let object = if is_refused { None } else { object? };
+    let anchor = match anchor {
+        // As in `Anchor::find`: a region without its file shows all the same.
+        None if object.is_some() => Some(Anchor::find_or_make(&name, 0o600)?.file),
+        anchor => anchor,
+    };
+    let (what, stat) = match (&object, &anchor) {
+        (Some(object), _) => (What::Memory, fstat(object)),
+        (None, Some(anchor)) => (if is_refused { What::Memory } else { What::RegistryFile }, fstat(anchor)),
+        (None, None) => return Ok(None),
+    };
+    let stat = stat.map_err(io_error)?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    let is_memory = kind.is_empty() || kind == SFlag::S_IFREG;
+    let id = anchor.as_ref().map_or(Ok(0), |anchor| fstat(anchor).map(|stat| stat.st_ino)).map_err(io_error)?;
+    Ok(Some(Found {
+        what: if is_memory { what } else { What::Other("no shared memory") },
+        owner: stat.st_uid,
+        len: if what == What::RegistryFile { 0 } else { u64::try_from(stat.st_size).unwrap_or(0) },
+        is_marked: anchor.is_some(),
+        id,
+        object: if is_memory { object } else { None },
+        anchor,
+    }))
+}
+
+/// Copies the object's first bytes. False where it is shorter. By a mapping, since shared memory cannot be read; it
+/// cannot be truncated either, once it has a length.
+pub(crate) fn read_start(object: &OwnedFd, to: &mut [u8]) -> io::Result<bool> {
+    let len = fstat(object).map_err(io_error)?.st_size;
+    let Some(wanted) = NonZeroUsize::new(to.len()) else { return Ok(true) };
+    if usize::try_from(len).unwrap_or(0) < to.len() {
+        return Ok(false);
+    }
+    // SAFETY: the kernel chooses the address.
+    let base = unsafe { mmap(None, wanted, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, object, 0) };
+    let base = base.map_err(io_error)?;
+    // SAFETY: that many mapped bytes, and `to` is a slice of as many.
+    unsafe { super::copy::copy(to.as_mut_ptr(), base.as_ptr().cast(), to.len()) };
+    // SAFETY: mapped above, and nobody else knows of it.
+    unsafe { munmap(base, wanted.get()) }.map_err(io_error)?;
+    Ok(true)
+}
+
+/// Semaphores cannot be listed.
+pub(crate) fn semaphore_of(_name: &str) -> Option<Option<&str>> {
+    None
+}
+
+/// As above.
+pub(crate) fn semaphore_file(_semaphore: &CStr) -> Option<String> {
+    None
+}
+
+/// There are none.
+pub(crate) fn unlink_unnamed(_name: &str) -> io::Result<()> {
+    Ok(())
+}
+
 /// A file of the name in this user's registry.
 pub(crate) struct Anchor {
     file: OwnedFd,
@@ -183,9 +263,17 @@ fn directory() -> io::Result<PathBuf> {
     Ok(cache_directory()?.join("antiphon"))
 }
 
-/// The name's file in the registry, which is made where it is missing.
+/// The name's file in the registry.
 fn path(name: &CStr) -> io::Result<PathBuf> {
-    let mut directory = directory()?;
+    let mut directory = made_directory()?;
+    let name = name.to_bytes();
+    directory.push(OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name)));
+    Ok(directory)
+}
+
+/// The registry's directory, made where it is missing.
+fn made_directory() -> io::Result<PathBuf> {
+    let directory = directory()?;
     match mkdirat(nix::fcntl::AT_FDCWD, &directory, Mode::S_IRWXU) {
         Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
         Err(errno) => return Err(io_error(errno)),
@@ -198,8 +286,6 @@ fn path(name: &CStr) -> io::Result<PathBuf> {
             format!("the registry {} is not a directory of this user", directory.display()),
         ));
     }
-    let name = name.to_bytes();
-    directory.push(OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name)));
     Ok(directory)
 }
 

@@ -112,10 +112,10 @@ pub(crate) struct Attachment {
 }
 
 /// The door, open for as long as this lives.
-struct Door<'a>(&'a Anchor);
+pub(super) struct Door<'a>(&'a Anchor);
 
 impl<'a> Door<'a> {
-    fn enter(anchor: &'a Anchor, name: &Name, patience: Duration) -> Result<Self, Error> {
+    pub(super) fn enter(anchor: &'a Anchor, name: &Name, patience: Duration) -> Result<Self, Error> {
         let until = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
@@ -145,7 +145,7 @@ enum Standing {
     Complete(Mapping),
 }
 
-fn system(name: &Name, call: &'static str, error: io::Error) -> Error {
+pub(super) fn system(name: &Name, call: &'static str, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ELOOP) => not_a_channel(name, "it is a symbolic link"),
         // What shm_open says of a directory (glibc, the others), and of a socket. Names are checked, so that none of
@@ -438,14 +438,14 @@ fn flags_of(region: &Mapping) -> u32 {
     region.head().identity.flags.load(Relaxed)
 }
 
-fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u64)>, Error> {
+pub(super) fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u64)>, Error> {
     let probe = anchor.probe(&name.region()).map_err(|e| system(name, "shm_open", e))?;
     let id = anchor.id().map_err(|e| system(name, "fstat", e))?;
     Ok(probe.map(|probe| (probe, id)))
 }
 
 /// Takes all names of a region away, under the door. Repeated after a death, it goes on where the last one stopped.
-fn remove_names(name: &Name, anchor: &Anchor, region: Option<&Mapping>) -> Result<(), Error> {
+pub(super) fn remove_names(name: &Name, anchor: &Anchor, region: Option<&Mapping>) -> Result<(), Error> {
     if let Some(region) = region {
         // Relaxed: whoever reads it holds the door, and that lock orders the two.
         region.head().identity.removed.store(1, Relaxed);

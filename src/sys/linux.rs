@@ -2,16 +2,19 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
+use super::look::{Found, What};
 use super::process::Started;
 use super::semaphore::{Semaphore, Waited};
-use super::{io_error, region};
-use nix::fcntl::{FallocateFlags, fallocate};
+use super::{if_there, io_error, region};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate, open};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use nix::sys::stat::{Mode, fchmod, fstat, stat};
-use std::ffi::CStr;
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat};
+use nix::sys::uio::pread;
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -23,6 +26,10 @@ pub(crate) const LIBC_FLAVOUR: u32 = 1;
 pub(crate) const LIBC_FLAVOUR: u32 = 2;
 #[cfg(not(any(target_env = "gnu", target_env = "musl")))]
 pub(crate) const LIBC_FLAVOUR: u32 = 4;
+
+/// The mode bit by which an object without a length, or a semaphore, is known as antiphon's: sticky, which means
+/// nothing on a regular file and is in nobody's way; the umask leaves it.
+pub(crate) const MARK: u32 = libc::S_ISVTX;
 
 unsafe extern "C" {
     /// `pthread_atfork(3)`; the libc crate does not declare it for Linux.
@@ -187,7 +194,7 @@ pub(crate) fn allow(semaphore: &CStr, mode: u32) {
     }
     let name = semaphore.to_string_lossy();
     let path = format!("/dev/shm/sem.{}", name.trim_start_matches('/'));
-    let mode = Mode::from_bits_truncate(mode);
+    let mode = Mode::from_bits_truncate(mode | MARK);
     let _ = nix::sys::stat::fchmodat(
         nix::fcntl::AT_FDCWD,
         path.as_str(),
@@ -203,7 +210,7 @@ pub(crate) fn allow(semaphore: &CStr, mode: u32) {
         return;
     }
     if let Ok(Some(file)) = region::open(semaphore) {
-        let _ = nix::sys::stat::fchmod(&file, Mode::from_bits_truncate(mode));
+        let _ = nix::sys::stat::fchmod(&file, Mode::from_bits_truncate(mode | MARK));
     }
 }
 
@@ -237,6 +244,102 @@ pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
     super::watcher::wait_at_most(semaphore, limit)
+}
+
+/// Where both libcs keep shared memory and semaphores; `shm_overview(7)`, `sem_overview(7)`.
+const DIRECTORY: &str = "/dev/shm";
+
+/// The names of everything that stands where regions do, without their slashes.
+pub(crate) fn names() -> io::Result<Vec<OsString>> {
+    std::fs::read_dir(DIRECTORY)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// What has the name, without its slash. Nothing but a regular file is opened, so that no FIFO and no device notices.
+pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
+    let path = Path::new(DIRECTORY).join(name);
+    let Some(stat) = if_there(lstat(&path).map_err(io_error))? else { return Ok(None) };
+    let is_regular = |stat: &FileStat| stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+    let (mut object, mut stat) = (None, stat);
+    if is_regular(&stat) {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        match super::retry(|| open(&path, flags, Mode::empty())) {
+            Ok(file) => {
+                stat = fstat(&file).map_err(io_error)?;
+                object = is_regular(&stat).then_some(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // WouldBlock: its owner has a lease on it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::WouldBlock) => {}
+            // Another thing has the name by now: it shows as what it was.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let what = match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => What::Memory,
+        libc::S_IFDIR => What::Other("a directory"),
+        libc::S_IFLNK => What::Other("a symbolic link"),
+        libc::S_IFIFO => What::Other("a FIFO"),
+        libc::S_IFSOCK => What::Other("a socket"),
+        _ => What::Other("a device"),
+    };
+    #[allow(clippy::useless_conversion)] // Their widths differ between architectures.
+    Ok(Some(Found {
+        what,
+        owner: stat.st_uid,
+        len: u64::try_from(stat.st_size).unwrap_or(0),
+        is_marked: stat.st_mode & MARK != 0,
+        id: u64::from(stat.st_ino),
+        object,
+        anchor: None,
+    }))
+}
+
+/// Reads the object's first bytes. False where it is shorter. By `pread`: a mapping of what somebody truncates ends
+/// the process.
+pub(crate) fn read_start(object: &OwnedFd, to: &mut [u8]) -> io::Result<bool> {
+    let mut done = 0;
+    while done < to.len() {
+        match super::retry(|| pread(object, &mut to[done..], done as libc::off_t))? {
+            0 => return Ok(false),
+            more => done += more,
+        }
+    }
+    Ok(true)
+}
+
+/// What kind of semaphore's file has this name: the stem of the region that it belongs to, or `None` inside for one
+/// that glibc had not yet given its name.
+#[cfg(target_env = "gnu")]
+pub(crate) fn semaphore_of(name: &str) -> Option<Option<&str>> {
+    let bare = name.strip_prefix("sem.")?;
+    let is_unnamed = bare.len() == 6 && bare.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let stem = bare.strip_suffix("+p").or_else(|| bare.strip_suffix("+c"));
+    if is_unnamed { Some(None) } else { stem.map(Some) }
+}
+
+/// The file of a semaphore, by its name.
+#[cfg(target_env = "gnu")]
+pub(crate) fn semaphore_file(semaphore: &CStr) -> Option<String> {
+    Some(format!("sem.{}", semaphore.to_str().ok()?.trim_start_matches('/')))
+}
+
+/// As above.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn semaphore_file(semaphore: &CStr) -> Option<String> {
+    Some(semaphore.to_str().ok()?.trim_start_matches('/').to_owned())
+}
+
+/// musl's stand under their own names.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn semaphore_of(name: &str) -> Option<Option<&str>> {
+    name.strip_suffix("+p").or_else(|| name.strip_suffix("+c")).map(Some)
+}
+
+/// Takes a file's name away that glibc left in the middle of `sem_open`. Whoever is still in there finds it gone and
+/// begins again (`Semaphore::create_anew`).
+pub(crate) fn unlink_unnamed(name: &str) -> io::Result<()> {
+    if_there(super::retry(|| nix::unistd::unlink(&Path::new(DIRECTORY).join(name)))).map(|_| ())
 }
 
 /// The region itself.
@@ -301,7 +404,7 @@ impl Anchor {
     pub(crate) fn object(name: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
         let object = region::open(name)?;
         if let Some(object) = &object {
-            fchmod(object, Mode::from_bits_truncate(mode)).map_err(io_error)?;
+            fchmod(object, Mode::from_bits_truncate(mode | MARK)).map_err(io_error)?;
         }
         Ok(object)
     }

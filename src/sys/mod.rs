@@ -15,6 +15,10 @@
 //! | `bytes_free` | how much the shared-memory file system could still give |
 //! | `wait_at_most` | sleep on a named semaphore with a limit, by a clock that nobody sets |
 //! | `allow` | give a new semaphore the mode that was asked for, whatever the umask |
+//! | `MARK` | a mode bit by which what antiphon makes is known while nothing else shows it; or 0 |
+//! | `names` | what stands where regions do, as far as the system lists it |
+//! | `find`, `read_start` | what has a name, and the first bytes of it, without a risk to whoever looks |
+//! | `semaphore_of`, `semaphore_file`, `unlink_unnamed` | which names are semaphores' files, as far as they are listed; and what the libc leaves of half-made ones |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!
 //! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what tells the living
@@ -30,6 +34,7 @@
 //! locks as above.
 
 pub(crate) mod cell;
+pub(crate) mod clear;
 pub(crate) mod copy;
 #[cfg(target_arch = "x86_64")]
 mod copy_x86_64;
@@ -39,6 +44,7 @@ pub(crate) mod layout;
 #[cfg(feature = "limits")]
 pub(crate) mod lines;
 pub(crate) mod lock;
+pub(crate) mod look;
 pub(crate) mod peer;
 pub(crate) mod process;
 #[cfg(feature = "limits")]
@@ -60,7 +66,9 @@ use darwin as platform;
 #[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules)))]
 use linux as platform;
 
-pub(crate) use platform::{Anchor, LIBC_FLAVOUR, bytes_free, current_cpu, seed};
+pub(crate) use platform::{
+    Anchor, LIBC_FLAVOUR, bytes_free, current_cpu, find, names, seed, semaphore_file, semaphore_of,
+};
 #[cfg(feature = "cli")]
 pub(crate) use platform::{SYSTEM, libc_version, registry, try_huge_page};
 

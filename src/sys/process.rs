@@ -7,7 +7,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What tells a process from every other one of this boot, those that reuse its pid included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Who {
     pub(crate) pid: u32,
     /// When it started, in the platform's unit; 0 where the system would not say.

@@ -25,7 +25,7 @@ pub(crate) fn open(name: &CStr) -> io::Result<Option<OwnedFd>> {
 /// Makes an object, of no length yet. `None` where the name is taken.
 pub(crate) fn create(name: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let mode = Mode::from_bits_truncate(mode as libc::mode_t);
+    let mode = Mode::from_bits_truncate((mode | platform::MARK) as libc::mode_t);
     match retry(|| shm_open(name, flags, mode)) {
         Ok(fd) => {
             // Linux applies the umask; Darwin does not, and refuses fchmod.

@@ -26,7 +26,7 @@
 //!
 //! Everything in a record is a peer's word: a false one makes its writer look dead or alive, and nothing else.
 
-use super::layout::{SEATS, Seat};
+use super::layout::{Head, SEATS, Seat};
 use super::lock;
 use super::process::Who;
 use crate::steps::step;
@@ -62,6 +62,12 @@ impl SeatNumber {
 
     pub(crate) fn all() -> impl Iterator<Item = SeatNumber> {
         (0..SEATS).map(SeatNumber)
+    }
+
+    /// Since when its record says that it is taken.
+    pub(crate) fn since_unix_ms(self, head: &Head) -> u64 {
+        // Relaxed: for people to read.
+        head.seats[self.0].since_unix_ms.load(Relaxed)
     }
 
     fn byte(self, generation: u32) -> u64 {

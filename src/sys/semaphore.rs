@@ -12,6 +12,9 @@ use std::io;
 use std::ptr::NonNull;
 use std::time::Duration;
 
+/// How often a cleaner may come between: each time takes one that runs in those very microseconds.
+const CLEANINGS: u32 = 100;
+
 /// One opened semaphore.
 pub(crate) struct Semaphore(NonNull<libc::sem_t>);
 
@@ -32,19 +35,23 @@ pub(crate) enum Waited {
 impl Semaphore {
     /// Makes a new one, empty, in place of any that has the name.
     pub(crate) fn create_anew(name: &CStr, mode: u32) -> io::Result<Self> {
+        let marked = mode | platform::MARK;
+        let mut cleanings = 0;
         loop {
             Self::unlink(name)?;
             let flags = libc::O_CREAT | libc::O_EXCL;
             match Self::open_with(|| {
                 // SAFETY: a NUL-terminated name, and the two arguments that O_CREAT asks for, in the types that
                 // variadic calls pass them in.
-                unsafe { libc::sem_open(name.as_ptr(), flags, mode as libc::c_uint, 0 as libc::c_uint) }
+                unsafe { libc::sem_open(name.as_ptr(), flags, marked as libc::c_uint, 0 as libc::c_uint) }
             }) {
                 Ok(made) => {
                     platform::allow(name, mode);
                     return Ok(made);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // Somebody who cleans up took glibc's half-made file for a dead one's.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && cleanings < CLEANINGS => cleanings += 1,
                 Err(error) => return Err(error),
             }
         }

@@ -36,7 +36,7 @@ fn help_is_as_it_was_read_and_fits_a_terminal() {
 #[test]
 fn wrong_arguments_are_answered_as_they_were_read() {
     let _watchdog = Watchdog::new("wrong arguments", PATIENCE);
-    let cases: [(&str, &[&[&str]]); 5] = [
+    let cases: [(&str, &[&[&str]]); 8] = [
         ("", &[&[], &["bnech"], &["--colour", "blue"], &["--quick"]]),
         (
             "bench",
@@ -51,6 +51,9 @@ fn wrong_arguments_are_answered_as_they_were_read() {
                 &["--svg", "/nowhere/file"],
             ],
         ),
+        ("ls", &[&["what"], &["--al"]]),
+        ("inspect", &[&[], &["nobody-made-this-name"], &["two", "names"], &["a b"], &["--json"]]),
+        ("clean", &[&["--ye"], &["--all"], &["nobody-made-this-name"], &["--yes", "a b"]]),
         ("doctor", &[&["--jsno"], &["what"], &["--color", "blue"], &["--color"]]),
         ("completions", &[&[], &["tcsh"], &["bash", "zsh"]]),
         ("man", &[&["--in"], &["doctor"], &["--into"], &["--into", "/dev/null/pages"]]),
@@ -72,7 +75,7 @@ fn wrong_arguments_are_answered_as_they_were_read() {
 }
 
 /// Runs it with its output on a terminal.
-fn on_terminal(args: &[&str], environment: &[(&str, &str)]) -> String {
+pub fn on_terminal(args: &[&str], environment: &[(&str, &str)]) -> String {
     let (mut ours, mut theirs) = (-1, -1);
     let none = std::ptr::null_mut();
     // SAFETY: two places for descriptors; nothing else is asked for.
@@ -91,7 +94,7 @@ fn on_terminal(args: &[&str], environment: &[(&str, &str)]) -> String {
 }
 
 /// With nothing in the environment that says anything about colours.
-fn plain(args: &[&str]) -> Command {
+pub fn plain(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
     for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"] {
         command.env_remove(variable);

@@ -2,12 +2,15 @@
 //!
 //! | subcommand | file |
 //! |---|---|
+//! | `ls` | `ls.rs`: what exists, who holds it, what went through |
+//! | `inspect` | `inspect.rs`: everything that is known of one channel |
+//! | `clean` | `clean.rs`: what is left over, and removing it |
 //! | `bench` | `bench.rs`: how fast calls and answers are here, beside what this machine can do |
 //! | `doctor` | `doctor.rs`: what on this machine is in antiphon's way |
 //! | `completions` | `completions.rs`: for bash, zsh and fish |
 //! | `man` | `man.rs`: the manual pages |
 //!
-//! `style.rs` is how all of them look: colours, tables, figures in words.
+//! `entry.rs` is what the first three share. `style.rs` is how all of them look: colours, tables, figures in words.
 //!
 //! | status | means |
 //! |---|---|
@@ -21,10 +24,13 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod clean;
 mod completions;
 mod doctor;
+mod entry;
+mod inspect;
+mod ls;
 mod man;
-#[allow(dead_code)] // `antiphon ls` sets tables.
 mod style;
 
 use clap::Command;
@@ -38,11 +44,14 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(style::argument())
+        .subcommands([ls::command(), inspect::command(), clean::command()])
         .subcommands([bench::command(), doctor::command(), completions::command(), man::command()])
         .after_help(
             "Each subcommand has its own --help, with examples. Colours also follow NO_COLOR,\n\
              CLICOLOR_FORCE, CLICOLOR and TERM.\n\n\
              Examples:\n  \
+               antiphon ls                what channels are there, and who holds them?\n  \
+               antiphon clean             what have killed programs left, and why?\n  \
                antiphon doctor            is this machine fit for antiphon?\n  \
                antiphon bench --quick     how fast is it here, beside the machine's limits?\n\n\
              Exit status: 0 done, nothing wrong; 1 it could not be done, or something is\n\
@@ -55,6 +64,9 @@ fn main() -> ExitCode {
     // Ends with status 2 and a word on what is wrong.
     let matches = command().subcommands([bench::answer_command(), doctor::answer_command()]).get_matches();
     let done = match matches.subcommand() {
+        Some((ls::NAME, matches)) => ls::run(matches),
+        Some((inspect::NAME, matches)) => inspect::run(matches),
+        Some((clean::NAME, matches)) => clean::run(matches),
         Some((bench::NAME, matches)) => bench::run(matches).map(|()| ExitCode::SUCCESS),
         Some((bench::ANSWER, matches)) => bench::answer(matches).map(|()| ExitCode::SUCCESS),
         Some((doctor::NAME, matches)) => doctor::run(matches),

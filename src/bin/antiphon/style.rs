@@ -54,6 +54,11 @@ impl Style {
         Style { is_coloured }
     }
 
+    /// Without colours, whatever anybody says.
+    pub fn plain() -> Style {
+        Style { is_coloured: false }
+    }
+
     pub fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Plain => return text.to_owned(),

@@ -1,0 +1,401 @@
+//! What a thing is, and how things stand with it.
+//!
+//! | what is found, from the top | state |
+//! |---|---|
+//! | no memory; a length, a magic, a version, a capacity or a name that no channel of ours has | foreign |
+//! | another user's that cannot be read | unreadable |
+//! | not complete, or marked *removed*: somebody is at the door | changing |
+//! | likewise, and nobody is | left over |
+//! | complete, and a seat's holder lives | in use |
+//! | complete, nobody lives, somebody is at the door | changing |
+//! | complete, nobody lives, persistent or a message waits | kept |
+//! | complete, nobody lives | left over |
+//!
+//! Whoever makes or removes keeps the door until it is done, so that with a free door its maker is dead. What has no
+//! length, or nothing but zeros, is taken for antiphon's only by the mark that its maker gave it.
+
+use super::sight::{self, Sight};
+use super::{Channel, Counters, End, Entry, Identity, Kind, Seat, Sitter, State, Turn};
+use crate::error::Error;
+use crate::name::Name;
+use crate::sys;
+use crate::sys::layout::{self, MAKING, PERSISTENT, PRIVATE};
+use crate::sys::look::{Found, Snapshot, What};
+use crate::sys::process::Who;
+use crate::sys::seat::{Care, SeatNumber, Seats, Sitter as Seated};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Whoever looks: who it is, and which processes it has found gone.
+pub(super) struct Looker {
+    user: u32,
+    is_at_the_door: bool,
+    gone: HashMap<Who, bool>,
+}
+
+pub(super) fn everything() -> Result<Vec<Entry>, Error> {
+    let names = sys::names().map_err(|e| Error::system("*", "readdir", e))?;
+    let mut looker = Looker::new();
+    let (mut entries, mut bells) = (Vec::new(), BTreeSet::new());
+    let mut stems = BTreeSet::new();
+    for name in &names {
+        match name.to_str().and_then(sys::semaphore_of) {
+            Some(Some(stem)) => {
+                bells.insert(stem.to_owned());
+            }
+            _ => {
+                stems.extend(name.to_str());
+                entries.extend(looker.entry(name)?);
+            }
+        }
+    }
+    for stem in bells.iter().filter(|stem| !stems.contains(stem.as_str())) {
+        entries.extend(looker.stem(stem)?);
+    }
+    entries.sort_by(|one, other| (&one.name, &one.system_name).cmp(&(&other.name, &other.system_name)));
+    Ok(entries)
+}
+
+pub(super) fn one(name: &Name) -> Result<Option<Entry>, Error> {
+    Looker::new().stem(&name.stem())
+}
+
+/// What is known of a thing before its state is.
+struct Verdict {
+    kind: Kind,
+    state: State,
+    why: String,
+}
+
+impl Verdict {
+    fn new(kind: Kind, state: State, why: impl Into<String>) -> Self {
+        Verdict { kind, state, why: why.into() }
+    }
+
+    fn foreign(why: impl Into<String>) -> Self {
+        Verdict::new(Kind::Other, State::Foreign, why)
+    }
+}
+
+impl Looker {
+    pub(super) fn new() -> Self {
+        Looker { user: nix::unistd::geteuid().as_raw(), is_at_the_door: false, gone: HashMap::new() }
+    }
+
+    /// One who holds the door of what it looks at.
+    pub(super) fn at_the_door() -> Self {
+        Looker { is_at_the_door: true, ..Looker::new() }
+    }
+
+    /// The region of a stem, or else the semaphores without one.
+    fn stem(&mut self, stem: &str) -> Result<Option<Entry>, Error> {
+        match self.entry(OsStr::new(stem))? {
+            None => self.semaphores(stem),
+            found => Ok(found),
+        }
+    }
+
+    /// What has a system's name, if anything.
+    fn entry(&mut self, system_name: &OsStr) -> Result<Option<Entry>, Error> {
+        let shown = printable(system_name);
+        let Some(found) = sys::find(system_name).map_err(|e| Error::system(&shown, "open", e))? else {
+            return Ok(None);
+        };
+        self.judge(system_name, &found).map(Some)
+    }
+
+    /// What to say of what was found under a system's name.
+    pub(super) fn judge(&mut self, system_name: &OsStr, found: &Found) -> Result<Entry, Error> {
+        let shown = printable(system_name);
+        let failed = |e| Error::system(&shown, "read", e);
+        let stem = system_name.to_str().unwrap_or_default();
+        let mut entry = Entry {
+            name: shown.clone(),
+            system_name: shown.clone(),
+            kind: Kind::Other,
+            state: State::Foreign,
+            why: String::new(),
+            owner: found.owner,
+            is_mine: found.owner == self.user,
+            len_bytes: found.len,
+            channel: None,
+            identity: Identity { id: found.id, nonce: 0 },
+        };
+        let verdict = if matches!(sys::semaphore_of(stem), Some(None)) && matches!(found.len, 0 | 32) {
+            unnamed(found)
+        } else {
+            self.region(stem, found, &mut entry).map_err(failed)?
+        };
+        Verdict { kind: entry.kind, state: entry.state, why: entry.why } = verdict;
+        Ok(entry)
+    }
+
+    fn region(&mut self, stem: &str, found: &Found, entry: &mut Entry) -> io::Result<Verdict> {
+        match found.what {
+            What::Other(what) => return Ok(Verdict::foreign(format!("it is {what}"))),
+            What::RegistryFile if self.door_is_locked(found)? => return Ok(changing(Kind::RegistryFile)),
+            What::RegistryFile => {
+                let why = "there is no region of that name, and nobody is making one";
+                return Ok(Verdict::new(Kind::RegistryFile, State::LeftOver, why));
+            }
+            What::Memory => {}
+        }
+        if Name::of_stem(stem).is_none() {
+            return Ok(Verdict::foreign("no channel has a name like this"));
+        }
+        if found.object.is_none() {
+            let why = match entry.is_mine {
+                true => "its mode, or a lease on it, lets nobody look".to_owned(),
+                false => format!("it belongs to user {}, who lets nobody else look", found.owner),
+            };
+            return Ok(Verdict::new(Kind::Other, State::Unreadable, why));
+        }
+        if found.len == 0 {
+            return self.half_made(found, "it is empty, and nothing shows that antiphon made it");
+        }
+        if !found.has_a_regions_length() {
+            return Ok(Verdict::foreign("its length is none that a channel has"));
+        }
+        let Some(snapshot) = found.read()? else {
+            return Ok(Verdict::foreign("it was cut off while it was looked at"));
+        };
+        let identity = &snapshot.head().identity;
+        // Relaxed, here and below: a copy, which nobody writes.
+        let magic = identity.magic.load(Relaxed);
+        if magic == MAKING {
+            entry.identity.nonce = identity.nonce.load(Relaxed);
+            return self.not_complete(found, Kind::HalfMade, "its maker was killed before it was complete");
+        }
+        if magic == 0 && snapshot.is_blank() {
+            return self.half_made(found, "it holds nothing, and nothing shows that antiphon made it");
+        }
+        match known_by(magic, &snapshot, stem, found.len) {
+            Ok(name) => entry.name = name,
+            Err(why) => return Ok(Verdict::foreign(why)),
+        }
+        entry.identity.nonce = identity.nonce.load(Relaxed);
+        let Some(seats) = found.seats(&snapshot) else {
+            return Ok(Verdict::foreign("its locks cannot be looked at"));
+        };
+        let channel = entry.channel.insert(self.channel(&snapshot, &seats)?);
+        let message_waits = Sight::of(&snapshot).message_waits;
+        let is_half_removed = identity.removed.load(Relaxed) != 0;
+        self.complete(found, channel, message_waits, is_half_removed)
+    }
+
+    /// What to say of a whole channel.
+    fn complete(&self, found: &Found, seen: &Channel, message_waits: bool, removed: bool) -> io::Result<Verdict> {
+        let verdict = |state, why: &str| Ok(Verdict::new(Kind::Channel, state, why));
+        if let Some(why) = living(seen) {
+            return verdict(State::InUse, &why);
+        }
+        if self.door_is_locked(found)? {
+            return Ok(changing(Kind::Channel));
+        }
+        if removed {
+            return verdict(State::LeftOver, "whoever began to remove it was killed");
+        }
+        let dead = dead(seen);
+        if seen.is_persistent {
+            return verdict(State::Kept, &format!("it is persistent; {dead}"));
+        }
+        if message_waits {
+            let bytes = seen.turn.len_bytes;
+            let s = if bytes == 1 { "" } else { "s" };
+            return verdict(State::Kept, &format!("a message of {bytes} byte{s} waits for a consumer; {dead}"));
+        }
+        verdict(State::LeftOver, &dead)
+    }
+
+    fn door_is_locked(&self, found: &Found) -> io::Result<bool> {
+        Ok(!self.is_at_the_door && found.door_is_locked()?)
+    }
+
+    fn not_complete(&self, found: &Found, kind: Kind, why: &str) -> io::Result<Verdict> {
+        if self.door_is_locked(found)? { Ok(changing(kind)) } else { Ok(Verdict::new(kind, State::LeftOver, why)) }
+    }
+
+    /// What nothing but its mark shows to be antiphon's.
+    fn half_made(&self, found: &Found, otherwise: &str) -> io::Result<Verdict> {
+        if !found.is_marked {
+            return Ok(Verdict::foreign(otherwise));
+        }
+        self.not_complete(found, Kind::HalfMade, "its maker was killed before it was complete")
+    }
+
+    /// Semaphores that no region of the stem belongs to.
+    fn semaphores(&mut self, stem: &str) -> Result<Option<Entry>, Error> {
+        let failed = |e| Error::system(stem, "open", e);
+        let Some(name) = Name::of_stem(stem) else { return Ok(None) };
+        let mut entry: Option<Entry> = None;
+        for bell in name.bells() {
+            let Some(file) = sys::semaphore_file(&bell) else { continue };
+            let Some(found) = sys::find(OsStr::new(&file)).map_err(failed)? else { continue };
+            let state = if found.is_marked && found.what == What::Memory { State::LeftOver } else { State::Foreign };
+            let why = match state {
+                State::LeftOver => "they belong to a channel whose region is gone",
+                _ => "nothing shows that antiphon made them",
+            };
+            let so_far = entry.take().map_or(0, |entry| entry.len_bytes);
+            entry = Some(Entry {
+                name: stem.to_owned(),
+                system_name: file,
+                kind: if state == State::LeftOver { Kind::Semaphores } else { Kind::Other },
+                state,
+                why: why.to_owned(),
+                owner: found.owner,
+                is_mine: found.owner == self.user,
+                len_bytes: so_far + found.len,
+                channel: None,
+                identity: Identity { id: found.id, nonce: 0 },
+            });
+            if state == State::Foreign {
+                break; // A stranger's beside ours: neither is touched.
+            }
+        }
+        Ok(entry)
+    }
+
+    fn channel(&mut self, snapshot: &Snapshot, seats: &Seats<'_>) -> io::Result<Channel> {
+        let identity = &snapshot.head().identity;
+        let flags = identity.flags.load(Relaxed);
+        let sight = Sight::of(snapshot);
+        let mut handles = Vec::new();
+        for number in SeatNumber::handles() {
+            let seat = self.seat(snapshot, seats, number)?;
+            if seat.sitter != Sitter::Nobody {
+                handles.push(seat);
+            }
+        }
+        let counters = |[messages, bytes, replies, reply_bytes, sleeps, waiting]: [u64; 6]| Counters {
+            messages,
+            bytes,
+            replies,
+            reply_bytes,
+            sleeps,
+            waiting_since: time(waiting),
+        };
+        Ok(Channel {
+            capacity: identity.capacity.load(Relaxed),
+            is_private: flags & PRIVATE != 0,
+            is_persistent: flags & PERSISTENT != 0,
+            maker_pid: identity.maker_pid.load(Relaxed),
+            made_at: time(identity.created_unix_ms.load(Relaxed)),
+            publisher: self.seat(snapshot, seats, SeatNumber::of_end(0))?,
+            consumer: self.seat(snapshot, seats, SeatNumber::of_end(1))?,
+            handles,
+            turn: Turn {
+                end: if sight.is_consumers { End::Consumer } else { End::Publisher },
+                content: sight.content.unwrap_or("something that no peer writes"),
+                len_bytes: sight.length,
+                is_redelivered: sight.is_redelivered,
+                is_abandoned: sight.is_abandoned,
+                publisher_sleeps: sight.sleeps[0],
+                consumer_sleeps: sight.sleeps[1],
+                passings: sight.step.saturating_sub(1),
+            },
+            published: counters(sight.counters[0]),
+            consumed: counters(sight.counters[1]),
+        })
+    }
+
+    fn seat(&mut self, snapshot: &Snapshot, seats: &Seats<'_>, number: SeatNumber) -> io::Result<Seat> {
+        // The lock first, which costs little; then, once for each process, what the system says of it.
+        let (sitter, pid) = match seats.look(number, Care::Lock)? {
+            Seated::Nobody => return Ok(Seat { sitter: Sitter::Nobody, pid: None, since: None }),
+            Seated::Left { .. } => (Sitter::Left, seats.who(number).pid),
+            Seated::Dead { pid, .. } => (Sitter::Dead, pid),
+            // Its taker has the door while it takes it: without one it is dead, whatever its child keeps.
+            Seated::Alive { pid: 0, .. } if self.is_at_the_door => (Sitter::Dead, 0),
+            Seated::Alive { pid: 0, .. } => (Sitter::Alive, 0),
+            Seated::Alive { pid, .. } => {
+                let who = seats.who(number);
+                let is_gone = *self.gone.entry(who).or_insert_with(|| who.is_gone());
+                (if is_gone { Sitter::Dead } else { Sitter::Alive }, pid)
+            }
+        };
+        Ok(Seat { sitter, pid: (pid != 0).then_some(pid), since: time(number.since_unix_ms(snapshot.head())) })
+    }
+}
+
+/// The full name of what a magic and the fields behind it make a channel; or why they do not.
+fn known_by(magic: u64, snapshot: &Snapshot, stem: &str, len: u64) -> Result<String, String> {
+    let identity: &layout::Identity = &snapshot.head().identity;
+    let (channels, version) = sight::IDENTITY;
+    if magic != channels {
+        return Err("it does not begin as a channel does".to_owned());
+    }
+    let theirs = identity.version.load(Relaxed);
+    if theirs != version {
+        return Err(format!("it has layout version {theirs} and this program knows {version}"));
+    }
+    let (word, libc) = (identity.word_bytes.load(Relaxed), identity.libc_flavour.load(Relaxed));
+    if word as usize != size_of::<usize>() || libc != sys::LIBC_FLAVOUR {
+        return Err("it was made with another word size or another C library".to_owned());
+    }
+    if identity.flags.load(Relaxed) & !(PRIVATE | PERSISTENT) != 0 {
+        return Err("it is of a kind that this program does not know".to_owned());
+    }
+    if identity.capacity.load(Relaxed) != len - sight::OVERHEAD {
+        return Err("its capacity does not fit its length".to_owned());
+    }
+    let name = String::from_utf8(identity.full_name()).ok().and_then(|name| Name::new(&name).ok());
+    match name {
+        Some(name) if name.stem() == stem => Ok(name.to_string()),
+        _ => Err("the name in it is not the one that it has".to_owned()),
+    }
+}
+
+/// Sticky, so that one of ours was inside `sem_open`; who is there still begins again if it goes.
+fn unnamed(found: &Found) -> Verdict {
+    if found.is_marked && found.what == What::Memory {
+        let why = "its maker was killed while the C library made a semaphore";
+        return Verdict::new(Kind::UnnamedSemaphore, State::LeftOver, why);
+    }
+    Verdict::foreign("nothing shows that antiphon made it")
+}
+
+fn changing(kind: Kind) -> Verdict {
+    Verdict::new(kind, State::Changing, "somebody is creating, opening or removing it, or is stopped at that")
+}
+
+/// Both ends and all handles, with what to call them.
+fn seats(channel: &Channel) -> impl Iterator<Item = (&'static str, &Seat)> {
+    let ends = [("the publisher's seat", &channel.publisher), ("the consumer's seat", &channel.consumer)];
+    ends.into_iter().chain(channel.handles.iter().map(|seat| ("a handle", seat)))
+}
+
+/// Who lives, in words.
+fn living(channel: &Channel) -> Option<String> {
+    let (what, seat) = seats(channel).find(|(_, seat)| seat.sitter == Sitter::Alive)?;
+    Some(match seat.pid {
+        Some(pid) => format!("process {pid} has {what}"),
+        None => format!("a process is taking {what}"),
+    })
+}
+
+/// That nobody lives, in words.
+fn dead(channel: &Channel) -> String {
+    let dead: BTreeSet<u32> =
+        seats(channel).filter(|(_, seat)| seat.sitter == Sitter::Dead).filter_map(|(_, seat)| seat.pid).collect();
+    let shown: Vec<String> = dead.iter().take(3).map(u32::to_string).collect();
+    match (dead.len(), shown.join(", ")) {
+        (0, _) => "everybody has left".to_owned(),
+        (1, pid) => format!("process {pid}, which had it open, is dead"),
+        (2 | 3, pids) => format!("processes {pids}, which had it open, are dead"),
+        (more, pids) => format!("processes {pids} and {} more, which had it open, are dead", more - 3),
+    }
+}
+
+fn time(unix_ms: u64) -> Option<SystemTime> {
+    (unix_ms != 0).then(|| UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms)))?
+}
+
+/// A system's name, with nothing in it that a terminal would obey.
+fn printable(name: &OsStr) -> String {
+    let show = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    name.to_string_lossy().chars().map(show).collect()
+}
