@@ -240,9 +240,8 @@ impl Page {
         }
     }
 
-    /// Takes a message that can be withdrawn or recalled.
-    fn take(&self) -> bool {
-        let word = self.u64(8192);
+    /// Takes a message that can be withdrawn or recalled, and came with `word`.
+    fn take(&self, word: u64) -> bool {
         self.0.word(8576).store(word >> 16, Relaxed);
         fence(SeqCst);
         let now = self.u64(8192);
@@ -334,14 +333,17 @@ fn a_peer_that_knows_the_page_alone_takes_what_flows_and_lets_its_reply_flow() {
             want(1);
             let mut had = Vec::new();
             while had.len() < 2 {
-                page.wait_for_turn(1);
-                // It comes late to some, which come again then, and come back.
-                let content = page.turn()[2];
-                if !page.take() {
-                    let word = page.u64(8192);
-                    let next = ((word >> 16) + 1) << 16 | 10 << 8;
-                    if word & 1 == 1 && page.0.word(8192).compare_exchange(word, next, SeqCst, SeqCst).is_err() {
-                        continue;
+                // Read once: it may be taken back at any moment, and something else may come.
+                let word = page.u64(8192);
+                let (side, content, step) = (word & 1, word >> 8 & 0xff, word >> 16);
+                if side == 0 {
+                    std::thread::yield_now();
+                } else if !page.take(word) {
+                    // It came too late, and gives it back, unless the publisher has done that.
+                    let now = page.u64(8192);
+                    if now >> 16 == step {
+                        let next = (step + 1) << 16 | 10 << 8;
+                        let _ = page.0.word(8192).compare_exchange(now, next, SeqCst, SeqCst);
                     }
                 } else if matches!(content, 6 | 7) {
                     had.push(page.drain(1));
