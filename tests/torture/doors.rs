@@ -1,0 +1,183 @@
+//! Processes that race for the same few names: they create, open, remove, sit down and leave as the dice say, and are
+//! killed at the door. Which region a message went to is not known here: so this asks less than the checker does.
+
+use crate::bytes::{self, first_bytes};
+use crate::history::{Done, Life, done};
+use crate::log::{How, MARKED, Outcome, Record, What};
+use crate::worker::Worker;
+use antiphon::{Channel, Consumer, Error, Publisher};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The names that all race for.
+pub const NAMES: u64 = 2;
+/// Racers at once.
+pub const RACERS: u32 = 3;
+/// Incarnations of one racer; the next one's come behind them.
+pub const INCARNATIONS: u32 = 1_000_000;
+/// The channel's number that stands in a message.
+const CHANNEL: u32 = 1000;
+
+pub fn race(words: &[String]) {
+    let mut worker = Worker::new(words);
+    let mut open: Option<Channel> = None;
+    let mut publisher: Option<Publisher> = None;
+    let mut consumer: Option<Consumer> = None;
+    for _ in 0..worker.life.operations {
+        worker.number += 1;
+        worker.befall();
+        match (&open, worker.dice.below(10)) {
+            (None, _) | (_, 0) => {
+                if let Some(channel) = at_the_door(&mut worker) {
+                    (open, publisher, consumer) = (Some(channel), None, None);
+                }
+            }
+            (Some(channel), 1 | 2) => sit(&mut worker, How::TakePublisher, &mut publisher, || channel.publisher()),
+            (Some(channel), 3 | 4) => sit(&mut worker, How::TakeConsumer, &mut consumer, || channel.consumer()),
+            (Some(_), 5) => {
+                let begun = worker.begin(What::Leave, How::Drop);
+                worker.log.append(begun);
+                (open, publisher, consumer) = (None, None, None);
+                worker.log.append(worker.end(&begun, &Ok(())));
+            }
+            (Some(_), dice) => match (&mut publisher, &mut consumer) {
+                (Some(publisher), _) if dice < 8 => publish(&mut worker, publisher),
+                (_, Some(consumer)) => consume(&mut worker, consumer),
+                _ => std::thread::sleep(Duration::from_micros(50)),
+            },
+        }
+    }
+    worker.finish((publisher, consumer, open), false);
+}
+
+fn at_the_door(worker: &mut Worker) -> Option<Channel> {
+    let which = worker.dice.below(NAMES);
+    let name = format!("{}{which}", worker.orders.name);
+    let how = [How::Create, How::Create, How::Open, How::OpenOrCreate, How::OpenOrCreate, How::Unlink]
+        [worker.dice.below(6) as usize];
+    let mut begun = worker.begin(What::Door, how);
+    begun.spare = which;
+    worker.log.append(begun);
+    let options = worker.options();
+    let result = match how {
+        How::Create => options.create(&name).map(Some),
+        How::Open => options.open(&name).map(Some),
+        How::OpenOrCreate => options.open_or_create(&name).map(Some),
+        _ => Channel::unlink(&name).map(|()| None),
+    };
+    worker.log.append(worker.end(&begun, &result));
+    result.ok().flatten()
+}
+
+fn sit<E>(worker: &mut Worker, how: How, seat: &mut Option<E>, take: impl FnOnce() -> Result<E, Error>) {
+    if seat.is_some() {
+        return;
+    }
+    let begun = worker.begin(What::Door, how);
+    worker.log.append(begun);
+    let result = take();
+    worker.log.append(worker.end(&begun, &result));
+    *seat = result.ok();
+}
+
+fn publish(worker: &mut Worker, publisher: &mut Publisher) {
+    let len = 24 + worker.dice.below(100) as usize;
+    let mut begun = worker.begin(What::Send, How::TryPublish);
+    (begun.len, begun.id) = (len as u64, worker.id());
+    worker.log.append(begun);
+    let result = publisher.try_publish(&bytes::message(CHANNEL, worker.id(), len));
+    let mut ended = worker.end(&begun, &result);
+    if matches!(result, Ok(false)) {
+        ended = Record::new(begun.incarnation, begun.number, What::Send, How::TryPublish, Outcome::Nothing);
+    }
+    worker.log.append(ended);
+}
+
+fn consume(worker: &mut Worker, consumer: &mut Consumer) {
+    let begun = worker.begin(What::Consume, How::TryConsume);
+    worker.log.append(begun);
+    let mut ended = worker.end::<()>(&begun, &Ok(()));
+    match consumer.try_consume() {
+        Err(error) => worker.log.append(worker.end::<()>(&begun, &Err(error))),
+        Ok(None) => {
+            ended = Record::new(begun.incarnation, begun.number, What::Consume, How::TryConsume, Outcome::Nothing);
+            worker.log.append(ended);
+        }
+        Ok(Some(message)) => {
+            let bytes = message.view().to_vec();
+            if let Err(why) = bytes::read_message(CHANNEL, &bytes) {
+                worker.altered(&begun, &why);
+            }
+            (ended.len, ended.id) = (bytes.len() as u64, first_bytes(&bytes));
+            ended.flags = if message.redelivered() { MARKED } else { 0 };
+            worker.log.append(ended);
+            let letting = worker.begin(What::LetGo, How::Drop);
+            worker.log.append(letting);
+            drop(message);
+            worker.log.append(worker.end(&letting, &Ok(())));
+        }
+    }
+}
+
+/// What is wrong with what all racers wrote.
+pub fn check(records: &[Record], lives: &[Life], may_lack: &[Outcome]) -> Vec<String> {
+    let mut found = Vec::new();
+    let all = done(records);
+    let mut sent: BTreeMap<u64, Done> = BTreeMap::new();
+    for one in all.iter().filter(|one| one.begun.what() == What::Send) {
+        sent.insert(one.begun.id, *one);
+    }
+    // Who had what: unmarked, and let go of for certain.
+    let mut had: BTreeMap<u64, (u32, bool)> = BTreeMap::new();
+    let lived = |pid: u32, one: &Done| {
+        lives.iter().any(|life| life.pid == pid && life.started <= one.end() && life.gone >= one.begun.time)
+    };
+    for record in records.iter().filter(|record| record.what() == What::Altered) {
+        found.push(format!("altered: {record}"));
+    }
+    let mut taken: Vec<Done> = all.iter().copied().filter(|one| one.begun.what() == What::Consume).collect();
+    taken.sort_by_key(Done::end);
+    for one in &taken {
+        let Some(ended) = one.ended.filter(|ended| ended.outcome() == Outcome::Fine) else { continue };
+        match sent.get(&ended.id).map(Done::outcome) {
+            Some(None | Some(Outcome::Fine)) => {}
+            Some(_) => found.push(format!("withdrawn: {ended}: it was not published")),
+            None => found.push(format!("invented: {ended}: nobody sent it")),
+        }
+        let let_go = all.iter().any(|other| {
+            other.begun.what() == What::LetGo
+                && other.ended.is_some()
+                && (other.begun.incarnation, other.begun.number) == (one.begun.incarnation, one.begun.number)
+        });
+        let (times, is_over) = had.get(&ended.id).copied().unwrap_or_default();
+        if is_over {
+            found.push(format!("duplicated: {ended}: it was let go of"));
+        }
+        if times > 0 && !ended.has(MARKED) {
+            found.push(format!("unmarked: {ended}: somebody had it"));
+        }
+        had.insert(ended.id, (times + 1, let_go));
+    }
+    for one in &all {
+        let Some(ended) = one.ended else { continue };
+        let is_good = match (ended.outcome(), one.begun.what(), one.begun.how()) {
+            (Outcome::Fine | Outcome::Nothing, ..) => true,
+            (Outcome::NotFound, What::Door, How::Open | How::Unlink) => true,
+            (Outcome::InUse, What::Door, How::Create) => lived(ended.limit, one),
+            // Who dies while it sits down has no pid there yet.
+            (Outcome::SeatTaken, What::Door, How::TakePublisher | How::TakeConsumer) => {
+                ended.limit == 0 || lived(ended.limit, one)
+            }
+            (Outcome::PeerDied, What::Send | What::Consume, _) => {
+                lives.iter().any(|life| life.died.is_some_and(|died| died <= ended.time))
+            }
+            (Outcome::Disconnected, What::Send | What::Consume, _) => true,
+            (outcome, What::Door | What::Send | What::Consume, _) => may_lack.contains(&outcome),
+            _ => false,
+        };
+        if !is_good {
+            found.push(format!("untrue: {}; {ended}", one.begun));
+        }
+    }
+    found
+}
