@@ -13,6 +13,8 @@
 
 mod support;
 
+#[path = "torture/bad_histories.rs"]
+mod bad_histories;
 #[path = "torture/bytes.rs"]
 mod bytes;
 #[path = "torture/checker.rs"]

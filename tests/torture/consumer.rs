@@ -37,7 +37,7 @@ pub fn run(words: &[String]) {
 
 /// When all others have gone: takes out what is left.
 pub fn drain(words: &[String]) {
-    let mut worker = Worker::new(words);
+    let mut worker = Worker::undisturbed(words);
     let begun = worker.begin(What::Attach, How::Open);
     worker.log.append(begun);
     let seated = Channel::open(&worker.orders.name.clone());
@@ -144,6 +144,9 @@ fn take(worker: &mut Worker, begun: &Record, mut message: Message<'_>, copied: O
             }
             // Only the rest of one that is longer than the capacity can fail to come.
             Err(error) => {
+                if len <= worker.orders.capacity {
+                    worker.altered(begun, &format!("it was there, and could not be read: {error}"));
+                }
                 let lost = Record::new(begun.incarnation, begun.number, What::LetGo, How::Drop, Outcome::Begun);
                 worker.log.append(lost);
                 let mut record = worker.end::<()>(&lost, &Err(error));

@@ -50,6 +50,19 @@ pub struct Life {
     pub fork: Option<(u32, u32)>,
 }
 
+impl Life {
+    pub const UNDISTURBED: Life = Life {
+        wait: Wait::Park,
+        operations: u32::MAX,
+        ending: Ending::Leaves,
+        stop: None,
+        has_signals: false,
+        has_few_descriptors: false,
+        moves: false,
+        fork: None,
+    };
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Channel {
     pub number: u32,

@@ -130,9 +130,18 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(words: &[String]) -> Worker {
+        Worker::with(words, plan::life)
+    }
+
+    /// One that nothing befalls.
+    pub fn undisturbed(words: &[String]) -> Worker {
+        Worker::with(words, |_, _, _| Life::UNDISTURBED)
+    }
+
+    fn with(words: &[String], life: fn(Climate, &mut Dice, Side) -> Life) -> Worker {
         let orders = Orders::of_words(words);
         let mut dice = plan::dice(orders.seed, orders.channel * 16 + orders.slot, orders.side, orders.incarnation);
-        let life = plan::life(orders.climate, &mut dice, orders.side);
+        let life = life(orders.climate, &mut dice, orders.side);
         PARENT.store(std::process::id(), Relaxed);
         let log = OWN.get_or_init(|| Log::open(&orders.log_path()));
         let _ = LIFE.set(life);
