@@ -51,7 +51,12 @@ impl Figures {
         let kills: u64 =
             self.counts.iter().filter(|(what, _)| what.starts_with("killed ")).map(|(_, many)| many).sum();
         let steps = self.counts.keys().filter(|what| what.starts_with("step ")).count();
-        let _ = writeln!(text, "{} operations, {kills} kills, {seconds} s", number("operations"));
+        let _ = writeln!(
+            text,
+            "{} operations, {kills} kills, {} of them of publishers and consumers by themselves, {seconds} s",
+            number("operations"),
+            self.kills()
+        );
         let _ = writeln!(text, "  killed: {}", self.of("killed "));
         let _ = writeln!(text, "  at {steps} of {} labelled steps: {}", antiphon::steps::ALL.len(), self.of("step "));
         let _ = writeln!(text, "  rounds: {}", self.of("round "));
@@ -71,7 +76,12 @@ impl Figures {
         text
     }
 
+    fn of_kills(&self) -> impl Iterator<Item = u64> {
+        self.counts.iter().filter(|(what, _)| what.starts_with("killed ")).map(|(_, many)| *many)
+    }
+
+    /// Of publishers and consumers: not of those who race for a door, nor of those who make a region anew.
     pub fn kills(&self) -> u64 {
-        self.counts.iter().filter(|(what, _)| what.starts_with("killed ")).map(|(_, many)| many).sum()
+        self.get("killed publishers") + self.get("killed consumers")
     }
 }

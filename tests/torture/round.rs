@@ -31,6 +31,8 @@ struct Round {
     figures: Figures,
     violations: Vec<String>,
     last_pid: u32,
+    /// In some rounds the first channel is held open all the time: so nobody may make it anew.
+    held: Option<antiphon::Channel>,
 }
 
 /// A place for one process at a time.
@@ -81,6 +83,7 @@ pub fn run(test: &str, words: &[String]) {
         figures: Figures::default(),
         violations: Vec::new(),
         last_pid: 0,
+        held: None,
     };
     let has_own_shm = words[4] == "own";
     round.run(has_own_shm);
@@ -118,7 +121,12 @@ impl Round {
             let mut working = round.slots.iter().filter(|slot| slot.orders.side <= Side::Consumer);
             working.all(|slot| slot.is_finished) && round.slots.iter().all(|slot| slot.running.is_none())
         };
+        if self.dice.below(3) == 0 {
+            let options = antiphon::ChannelOptions::new().capacity(channels[0].capacity);
+            self.held = options.create(&self.name(0)).ok();
+        }
         while !is_over(self) && self.violations.is_empty() {
+            self.try_to_make_what_is_held();
             for at in 0..self.slots.len() {
                 self.look_after(at);
             }
@@ -128,6 +136,7 @@ impl Round {
             std::thread::sleep(Duration::from_micros(300));
         }
         self.end_all();
+        self.held = None;
         if has_own_shm {
             let _ = std::fs::remove_file("/dev/shm/ballast");
         }
@@ -329,7 +338,8 @@ impl Round {
         let life = Life { side, incarnation: running.incarnation, pid, started: running.started, died, gone: now() };
         self.lives.push((slot.orders.channel, life));
         // Now and then the region is to be made anew, which takes that nobody lives.
-        if side <= Side::Consumer && !slot.waits_for_reset && self.dice.below(25) == 0 {
+        let is_held = slot.orders.channel == 0 && self.held.is_some();
+        if side <= Side::Consumer && !slot.waits_for_reset && !is_held && self.dice.below(25) == 0 {
             let first = at - at % 3;
             if self.slots[first].log.head().done.load(Relaxed) == 0 {
                 self.slots[first].waits_for_reset = true;
@@ -493,6 +503,19 @@ impl Round {
         left.retain(|name| !is_half_made(name));
         if !left.is_empty() && self.violations.is_empty() {
             self.violations.push(format!("left behind: {left:?}"));
+        }
+    }
+
+    /// What somebody living holds is nobody else's to make.
+    fn try_to_make_what_is_held(&mut self) {
+        if self.held.is_none() || self.dice.below(200) != 0 {
+            return;
+        }
+        self.figures.add("operations", 1);
+        match antiphon::ChannelOptions::new().capacity(64 * 1024).create(&self.name(0)) {
+            Err(Error::InUse { .. }) => self.figures.add("also refusals to make what is held", 1),
+            Err(Error::Stuck { .. }) if matches!(self.orders.climate, Climate::Stops | Climate::Everything) => {}
+            other => self.violations.push(format!("untrue: create of a channel that is held: {other:?}")),
         }
     }
 
