@@ -141,12 +141,12 @@ impl Tale {
     }
 
     #[track_caller]
-    fn is_good(self) {
+    fn passes(self) {
         assert_eq!(checker::check(&self.history), Vec::new());
     }
 
     #[track_caller]
-    fn is(self, what: &str) {
+    fn fails_by(self, what: &str) {
         assert_eq!(self.found(), [what], "{}", self.history.around(0, u64::MAX));
     }
 }
@@ -158,7 +158,7 @@ fn what_was_acknowledged_has_to_come() {
     tale.consumes(first, 0);
     tale.consumes(second, 0);
     // In this order it could not have been published.
-    tale.is("two at once");
+    tale.fails_by("two at once");
 
     let lost = |comes_later: bool| {
         let mut tale = Tale::new();
@@ -167,7 +167,7 @@ fn what_was_acknowledged_has_to_come() {
             let later = tale.publishes();
             tale.consumes(later, 0);
         }
-        tale.is("lost");
+        tale.fails_by("lost");
     };
     lost(true);
     lost(false);
@@ -186,9 +186,9 @@ fn a_consumer_that_dies_leaves_its_message_marked() {
         }
         tale
     };
-    tale(MARKED, true).is_good();
-    tale(0, true).is("unmarked");
-    tale(MARKED, false).is("lost");
+    tale(MARKED, true).passes();
+    tale(0, true).fails_by("unmarked");
+    tale(MARKED, false).fails_by("lost");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn what_was_let_go_of_does_not_come_again() {
         tale.dies(Side::Consumer);
         tale.comes(Side::Consumer);
         tale.consumes(message, marked);
-        tale.is("duplicated");
+        tale.fails_by("duplicated");
     }
     // Who dies in the middle of letting go leaves it in doubt, but marked.
     let doubt = |comes_again: Option<u8>| {
@@ -217,9 +217,9 @@ fn what_was_let_go_of_does_not_come_again() {
         tale.consumes(next, 0);
         tale
     };
-    doubt(None).is_good();
-    doubt(Some(MARKED)).is_good();
-    doubt(Some(0)).is("unmarked");
+    doubt(None).passes();
+    doubt(Some(MARKED)).passes();
+    doubt(Some(0)).fails_by("unmarked");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn what_nobody_can_have_had_is_not_marked() {
     let mut tale = Tale::new();
     let message = tale.publishes();
     tale.consumes(message, MARKED);
-    tale.is("marked");
+    tale.fails_by("marked");
 
     // Who dies while it consumes may have had it; but not what was sent later.
     let died_consuming = |before: bool| {
@@ -241,8 +241,8 @@ fn what_nobody_can_have_had_is_not_marked() {
         tale.consumes(message, MARKED);
         tale
     };
-    died_consuming(true).is_good();
-    died_consuming(false).is("marked");
+    died_consuming(true).passes();
+    died_consuming(false).fails_by("marked");
 }
 
 #[test]
@@ -255,8 +255,8 @@ fn who_dies_in_consume_has_acknowledged_nothing_unless_it_was_copied_out() {
         tale.dies(Side::Consumer);
         tale
     };
-    tale(How::Into).is_good();
-    tale(How::Consume).is("lost");
+    tale(How::Into).passes();
+    tale(How::Consume).fails_by("lost");
 }
 
 #[test]
@@ -281,22 +281,22 @@ fn what_was_withdrawn_is_seen_by_nobody() {
         tale.lets_go(number, How::Drop, Outcome::Fine);
         tale
     };
-    tale(0, How::CallTimeout, CALL).is_good();
-    tale(NOT_DELIVERED, How::CallTimeout, CALL).is("withdrawn");
-    tale(NOT_DELIVERED, How::PublishTimeout, 0).is("withdrawn");
+    tale(0, How::CallTimeout, CALL).passes();
+    tale(NOT_DELIVERED, How::CallTimeout, CALL).fails_by("withdrawn");
+    tale(NOT_DELIVERED, How::PublishTimeout, 0).fails_by("withdrawn");
     // What was unknown comes once, unless it is marked.
     let mut tale = tale(0, How::CallTimeout, CALL);
     let message = tale.number - 1;
     let number = tale.gets(message, CALL);
     tale.lets_go(number, How::Drop, Outcome::Fine);
-    tale.is("duplicated");
+    tale.fails_by("duplicated");
 }
 
 #[test]
 fn nothing_is_invented_or_altered() {
     let mut tale = Tale::new();
     tale.consumes(77, 0);
-    tale.is("invented");
+    tale.fails_by("invented");
 
     let mut tale = Tale::new();
     let message = tale.publishes();
@@ -308,13 +308,13 @@ fn nothing_is_invented_or_altered() {
     let number = tale.gets(message, 0);
     tale.history.consumers.last_mut().unwrap().len = 99;
     tale.lets_go(number, How::Drop, Outcome::Fine);
-    tale.is("invented");
+    tale.fails_by("invented");
 
     let mut tale = Tale::new();
     let message = tale.publishes();
     tale.consumes(message, 0);
     tale.record(Side::Consumer, message, What::Altered, How::Consume, Outcome::Other);
-    tale.is("altered");
+    tale.fails_by("altered");
 }
 
 #[test]
@@ -333,9 +333,9 @@ fn a_message_without_a_number_is_known_by_its_place() {
         }
         tale
     };
-    tale(1).is_good();
-    tale(2).is("invented");
-    tale(0).is("lost");
+    tale(1).passes();
+    tale(2).fails_by("invented");
+    tale(0).fails_by("lost");
 }
 
 #[test]
@@ -346,9 +346,9 @@ fn an_answer_is_one_that_was_given_to_this_call() {
         tale.answers(call, lie);
         tale
     };
-    tale(|_| ()).is_good();
-    tale(|reply| reply.id += 1).is("reply");
-    tale(|reply| reply.len += 1).is("reply");
+    tale(|_| ()).passes();
+    tale(|reply| reply.id += 1).fails_by("reply");
+    tale(|reply| reply.len += 1).fails_by("reply");
 
     // Given to somebody who had gone, and received.
     let mut gone = tale(|_| ());
@@ -357,7 +357,7 @@ fn an_answer_is_one_that_was_given_to_this_call() {
     let mut changed = Record::new(record.incarnation, record.number, What::LetGo, How::Reply, Outcome::CallerGone);
     changed.time = record.time;
     gone.history.consumers[last] = changed;
-    gone.is("reply");
+    gone.fails_by("reply");
 
     // Dropped, it says; but it was answered.
     let no_reply = |how: How| {
@@ -368,8 +368,8 @@ fn an_answer_is_one_that_was_given_to_this_call() {
         tale.ends(call, How::Call, Outcome::NoReply, 0);
         tale
     };
-    no_reply(How::Drop).is_good();
-    no_reply(How::Reply).is("reply");
+    no_reply(How::Drop).passes();
+    no_reply(How::Reply).fails_by("reply");
 
     // Answered, though the caller was told that nobody would have it.
     let mut tale = Tale::new();
@@ -394,10 +394,10 @@ fn a_death_is_told_where_there_was_one_and_once() {
         }
         tale
     };
-    tale(true, 101, 1).is_good();
-    tale(false, 101, 1).is("untrue");
-    tale(true, 102, 1).is("untrue");
-    tale(true, 101, 2).is("untrue");
+    tale(true, 101, 1).passes();
+    tale(false, 101, 1).fails_by("untrue");
+    tale(true, 102, 1).fails_by("untrue");
+    tale(true, 101, 2).fails_by("untrue");
 
     // One who died before the publisher came is no news for it.
     let mut old = Tale::new();
@@ -406,7 +406,7 @@ fn a_death_is_told_where_there_was_one_and_once() {
     old.comes(Side::Publisher);
     let number = old.begins(How::Publish);
     old.ends(number, How::Publish, Outcome::PeerDied, NOT_DELIVERED).limit = 101;
-    old.is("untrue");
+    old.fails_by("untrue");
 }
 
 #[test]
@@ -418,34 +418,34 @@ fn every_other_error_has_to_be_so() {
         tale.ends(number, how, outcome, NOT_DELIVERED).limit = 0;
         tale
     };
-    tale(How::PublishTimeout, 1, Outcome::TimedOut).is_good();
-    tale(How::PublishTimeout, 2, Outcome::TimedOut).is("untrue");
-    tale(How::Publish, NO_LIMIT, Outcome::TimedOut).is("untrue");
-    tale(How::Publish, NO_LIMIT, Outcome::Disconnected).is("untrue");
-    tale(How::Publish, NO_LIMIT, Outcome::Aborted).is("untrue");
-    tale(How::TryPublish, NO_LIMIT, Outcome::TooLong).is_good();
-    tale(How::Publish, NO_LIMIT, Outcome::TooLong).is("untrue");
+    tale(How::PublishTimeout, 1, Outcome::TimedOut).passes();
+    tale(How::PublishTimeout, 2, Outcome::TimedOut).fails_by("untrue");
+    tale(How::Publish, NO_LIMIT, Outcome::TimedOut).fails_by("untrue");
+    tale(How::Publish, NO_LIMIT, Outcome::Disconnected).fails_by("untrue");
+    tale(How::Publish, NO_LIMIT, Outcome::Aborted).fails_by("untrue");
+    tale(How::TryPublish, NO_LIMIT, Outcome::TooLong).passes();
+    tale(How::Publish, NO_LIMIT, Outcome::TooLong).fails_by("untrue");
     for outcome in [Outcome::Forked, Outcome::Stuck, Outcome::NoSpace, Outcome::NoDescriptors, Outcome::Other] {
-        tale(How::Publish, NO_LIMIT, outcome).is("untrue");
+        tale(How::Publish, NO_LIMIT, outcome).fails_by("untrue");
     }
     let mut left = tale(How::Publish, NO_LIMIT, Outcome::Disconnected);
     left.history.consumers.push(Record::new(1, 9, What::Leave, How::Drop, Outcome::Begun));
     left.history.consumers.last_mut().unwrap().time = left.now - 3 * MILLISECOND;
-    left.is_good();
+    left.passes();
 
     // Nobody sits in a seat that is refused; and a name is there while the other end has it.
     for outcome in [Outcome::SeatTaken, Outcome::NotFound] {
         let mut tale = Tale::new();
         tale.record(Side::Publisher, 9, What::Attach, How::Open, Outcome::Begun);
         tale.record(Side::Publisher, 9, What::Attach, How::Open, outcome);
-        tale.is("untrue");
+        tale.fails_by("untrue");
     }
     // Plain messages alone are no calls.
     let mut tale = Tale::new();
     let message = tale.publishes();
     let number = tale.gets(message, 0);
     tale.lets_go(number, How::Reply, Outcome::NotACall);
-    tale.is_good();
+    tale.passes();
     let mut tale = Tale::new();
     let call = tale.begins(How::Call);
     let number = tale.gets(call, CALL);
@@ -467,21 +467,21 @@ fn a_region_made_anew_takes_one_message_with_it_and_no_more() {
         }
         tale
     };
-    tale(Outcome::Fine, false).is_good();
-    tale(Outcome::Fine, true).is("duplicated");
-    tale(DIED, false).is_good();
-    tale(DIED, true).is_good();
+    tale(Outcome::Fine, false).passes();
+    tale(Outcome::Fine, true).fails_by("duplicated");
+    tale(DIED, false).passes();
+    tale(DIED, true).passes();
 
     let mut two = Tale::new();
     let (_first, _second) = (two.publishes(), two.publishes());
     two.dies(Side::Publisher);
     two.dies(Side::Consumer);
     two.resets(Outcome::Fine);
-    two.is("lost");
+    two.fails_by("lost");
 
     let mut refused = Tale::new();
     refused.resets(Outcome::InUse);
-    refused.is("untrue");
+    refused.fails_by("untrue");
 }
 
 #[test]

@@ -48,8 +48,7 @@ impl Figures {
     pub fn tell(&self, seconds: u64) -> String {
         let mut text = String::new();
         let number = |what| self.get(what);
-        let kills: u64 =
-            self.counts.iter().filter(|(what, _)| what.starts_with("killed ")).map(|(_, many)| many).sum();
+        let kills: u64 = self.of_kills().sum();
         let steps = self.counts.keys().filter(|what| what.starts_with("step ")).count();
         let _ = writeln!(
             text,

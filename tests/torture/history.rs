@@ -133,6 +133,7 @@ pub struct Got {
 
 /// What happened at the consumer's end, in order.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::large_enum_variant)] // Nearly all are of the large one.
 pub enum Event {
     Got(Got),
     /// It died while it consumed: at this time, and perhaps it had acknowledged something by then.

@@ -91,7 +91,7 @@ fn is_child() -> bool {
 fn die() -> ! {
     head().dying_at.store(crate::log::now(), Relaxed);
     // SAFETY: a plain system call on this process; to the process and not the thread, so nothing of it goes on.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    unsafe { libc::kill(std::process::id() as i32, libc::SIGKILL) };
     loop {
         std::hint::spin_loop();
     }
