@@ -46,6 +46,8 @@ pub struct Life {
     pub has_signals: bool,
     pub has_few_descriptors: bool,
     pub moves: bool,
+    /// Falls asleep for a moment at steps that the dice choose, beginning with this number; 0 for never.
+    pub naps: u64,
     /// Forks before this operation; the child stays for so long.
     pub fork: Option<(u32, u32)>,
 }
@@ -59,6 +61,7 @@ impl Life {
         has_signals: false,
         has_few_descriptors: false,
         moves: false,
+        naps: 0,
         fork: None,
     };
 }
@@ -149,9 +152,11 @@ pub fn life(climate: Climate, dice: &mut Dice, side: Side) -> Life {
     let stops = is(Climate::Stops) && one_in(dice, 4 * few);
     let has_few = is(Climate::FewDescriptors) && one_in(dice, few);
     let forks = is(Climate::Forks) && one_in(dice, few);
+    let naps = if one_in(dice, 3) { dice.roll() | 1 } else { 0 };
     Life {
         wait,
         operations,
+        naps,
         ending,
         stop: stops.then_some(stop),
         has_signals: is(Climate::Signals) && one_in(dice, few),

@@ -1,7 +1,7 @@
 //! A process that works, and what befalls it: it dies where its plan says, stops, is disturbed by signals, runs out of
 //! descriptors, is moved from processor to processor, forks.
 
-use crate::bytes::id;
+use crate::bytes::{id, mix};
 use crate::log::{CALL, Head, How, Log, NO_LIMIT, NOT_DELIVERED, Outcome, Record, What};
 use crate::plan::{self, Climate, Ending, Life, Side};
 use crate::support::Dice;
@@ -77,6 +77,7 @@ static OWN: OnceLock<Log> = OnceLock::new();
 static LIFE: OnceLock<Life> = OnceLock::new();
 static DYING: AtomicU32 = AtomicU32::new(0);
 static STOPPING: AtomicU32 = AtomicU32::new(0);
+static NAPS: AtomicU64 = AtomicU64::new(0);
 static PARENT: AtomicU32 = AtomicU32::new(0);
 
 fn head() -> &'static Head {
@@ -99,6 +100,15 @@ fn die() -> ! {
 
 fn at_step(step: &'static str) {
     let Some(life) = LIFE.get() else { return };
+    if life.naps > 0 {
+        let roll = mix(life.naps.wrapping_add(NAPS.fetch_add(1, Relaxed)));
+        match roll % 512 {
+            // As long as a publisher waits for a flow to be taken, and longer.
+            0 => std::thread::sleep(Duration::from_micros(roll >> 9 & 0x1fff)),
+            1..=10 => std::thread::yield_now(),
+            _ => {}
+        }
+    }
     if let Ending::AtStep { step: last, nth } = life.ending {
         if last == step && !is_child() && DYING.fetch_add(1, Relaxed) + 1 == nth {
             let number = antiphon::steps::ALL.iter().position(|one| *one == step);
