@@ -144,8 +144,10 @@ fn walk(sent: &[Sent], events: &[Event]) -> Result<(), Violation> {
                 Err(why) => stuck = Some(why),
             }
         }
-        if let (true, Some(why)) = (after.is_empty(), stuck) {
-            return Err(why);
+        if after.is_empty() {
+            let time = event.time();
+            let why = format!("nothing that the channel may do leads to {event:?}");
+            return Err(stuck.unwrap_or(Violation { what: "untrue", why, first: time, last: time }));
         }
         states = after;
     }

@@ -29,6 +29,9 @@ pub fn run(words: &[String]) {
         worker.number += 1;
         worker.pause();
         worker.befall();
+        if let Some(wait) = plan::other_wait(&mut worker.dice) {
+            consumer.set_wait(wait);
+        }
         consume(&mut worker, &mut consumer, &mut into);
     }
     let leaves = is_done();

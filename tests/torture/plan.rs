@@ -166,6 +166,11 @@ pub fn life(climate: Climate, dice: &mut Dice, side: Side) -> Life {
     }
 }
 
+/// How an end is to wait from now on; nothing where that stays.
+pub fn other_wait(dice: &mut Dice) -> Option<Wait> {
+    one_in(dice, 100).then(|| [Wait::Park, Wait::Adaptive, Wait::Spin][dice.below(3) as usize])
+}
+
 /// The lengths that matter, short ones more often.
 pub fn len(dice: &mut Dice, capacity: usize) -> usize {
     match dice.below(40) {
@@ -179,7 +184,7 @@ pub fn len(dice: &mut Dice, capacity: usize) -> usize {
         19 | 20 => capacity,
         21 | 22 => capacity + 1,
         23 if capacity < 1 << 20 => 3 * capacity,
-        24 if capacity > 1 << 19 => 1 << 20,
+        24 => 1 << 20,
         25..=30 => 24 + dice.below(1000) as usize,
         _ => 1024,
     }

@@ -31,6 +31,9 @@ pub fn run(words: &[String]) {
                     + is_refused(publisher.loan(1).map(drop))
             });
         }
+        if let Some(wait) = plan::other_wait(&mut worker.dice) {
+            publisher.set_wait(wait);
+        }
         send(&mut worker, &mut publisher, &mut reply);
     }
     if is_last {
