@@ -40,7 +40,7 @@ mod worker;
 
 use figures::Figures;
 use plan::Climate;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Peer, Watchdog, role};
@@ -111,7 +111,7 @@ fn work(words: &str) {
 }
 
 /// One round in a process of its own; what it found.
-fn one_round(test: &str, run: &std::path::Path, seed: u64, number: u64, figures: &mut Figures) -> Vec<String> {
+fn one_round(test: &str, run: &Path, seed: u64, number: u64, figures: &mut Figures) -> Vec<String> {
     let _watchdog = Watchdog::new(format!("round {number} of seed {seed:#x}"), Duration::from_secs(300));
     let climate = plan::climate(number);
     let Some((mut command, shm)) = surroundings(climate) else {
@@ -119,7 +119,7 @@ fn one_round(test: &str, run: &std::path::Path, seed: u64, number: u64, figures:
         return Vec::new();
     };
     if climate == Climate::JumpingClock {
-        let Some(clock) = jumping_clock() else {
+        let Some(clock) = jumping_clock(run) else {
             println!("NOT RUN round {number}, {climate:?}: no clock that can be set before the system's");
             return Vec::new();
         };
@@ -182,11 +182,12 @@ fn surroundings(climate: Climate) -> Option<(Command, &'static str)> {
 }
 
 /// What to preload for a wall clock that jumps; built once.
-fn jumping_clock() -> Option<String> {
+fn jumping_clock(run: &Path) -> Option<String> {
     if !cfg!(target_os = "linux") {
         return None;
     }
-    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("clock-{}.so", std::process::id()));
+    std::fs::create_dir_all(run).ok()?;
+    let library = run.join("clock.so");
     if !library.exists() {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/clock.c");
         let mut compiler = Command::new("cc");

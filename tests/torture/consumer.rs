@@ -126,7 +126,7 @@ fn take(worker: &mut Worker, begun: &Record, mut message: Message<'_>, copied: O
     if let Some(millis) = worker.forks_now() {
         fork_and_try(millis, || {
             let mut bytes = Vec::new();
-            is_refused(message.copy_into(&mut bytes))
+            is_refused(message.copy_into(&mut bytes)) + u64::from(message.read(&mut [0; 8]).is_ok())
         });
     }
     if reads {
