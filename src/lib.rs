@@ -11,6 +11,7 @@
 //! | [`channel`] | the turn over one region and two semaphores: [`Publisher`], [`Consumer`] | `sys`, `bell` |
 //! | `bell` | a semaphore, who sleeps on it, and the tick; [`Wait`] | `sys` |
 //! | `limits` | what this machine can do, for measuring; feature `limits` | `sys` |
+//! | `machine` | what the system says of this machine, for the command; feature `cli` | `sys` |
 //! | `sys` | one file for each facility of the kernel, one for each kernel | |
 //! | `name` | a checked name, and the operating system's names made from it | |
 //! | `error` | the one [`Error`] | |
@@ -22,6 +23,9 @@ pub mod channel;
 mod error;
 #[cfg(feature = "limits")]
 pub mod limits;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod machine;
 mod name;
 #[cfg(feature = "steps")]
 #[doc(hidden)]

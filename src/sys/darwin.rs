@@ -178,11 +178,14 @@ fn open_file(name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>> {
     if_there(retry(|| open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)))
 }
 
-/// The name's file in the registry: `confstr(3)` names the user's own cache directory, which other users cannot
-/// write.
+/// The registry's place: `confstr(3)` names the user's own cache directory, which other users cannot write.
+fn directory() -> io::Result<PathBuf> {
+    Ok(cache_directory()?.join("antiphon"))
+}
+
+/// The name's file in the registry, which is made where it is missing.
 fn path(name: &CStr) -> io::Result<PathBuf> {
-    let mut directory = cache_directory()?;
-    directory.push("antiphon");
+    let mut directory = directory()?;
     match mkdirat(nix::fcntl::AT_FDCWD, &directory, Mode::S_IRWXU) {
         Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
         Err(errno) => return Err(io_error(errno)),
@@ -208,6 +211,27 @@ fn cache_directory() -> io::Result<PathBuf> {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(OsStr::from_bytes(path))),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "this user has no cache directory")),
     }
+}
+
+#[cfg(feature = "cli")]
+pub(crate) const SYSTEM: super::System = super::System::Darwin;
+
+/// It comes with the system and has no version of its own.
+#[cfg(feature = "cli")]
+pub(crate) fn libc_version() -> String {
+    "libSystem".to_owned()
+}
+
+/// Nothing tells which pages there are.
+#[cfg(feature = "cli")]
+pub(crate) fn try_huge_page(_name: &CStr) -> io::Result<Option<bool>> {
+    Ok(None)
+}
+
+/// The directory of the files that carry the locks, whether it is there yet or not.
+#[cfg(feature = "cli")]
+pub(crate) fn registry() -> io::Result<Option<PathBuf>> {
+    directory().map(Some)
 }
 
 /// What the preloaded library provides where there is no Darwin.

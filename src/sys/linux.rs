@@ -139,11 +139,16 @@ pub(crate) fn seed(object: &OwnedFd, len: usize) -> io::Result<()> {
 /// where it was followed this costs microseconds.
 pub(crate) fn reserve(object: &OwnedFd, base: NonNull<u8>, len: usize) -> io::Result<()> {
     if len >= HUGE {
-        // SAFETY: `base` starts `len` mapped bytes; what they hold stays as it is. Seeded, so that no page of an
-        // extent is touched that is not there; what the collapse adds is charged like any other page.
-        unsafe { libc::madvise(base.as_ptr().cast(), len / HUGE * HUGE, MADV_COLLAPSE) };
+        collapse(base, len / HUGE * HUGE);
     }
     take(object, FallocateFlags::empty(), 0, len)
+}
+
+/// Whether all of it has huge pages now. `base` starts `len` bytes of a mapping that its caller has.
+fn collapse(base: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: `base` starts `len` mapped bytes; what they hold stays as it is. Seeded, so that no page of an extent is
+    // touched that is not there; what the collapse adds is charged like any other page.
+    unsafe { libc::madvise(base.as_ptr().cast(), len, MADV_COLLAPSE) == 0 }
 }
 
 /// `ENOSPC` undoes what was taken.
@@ -315,4 +320,40 @@ fn identity(file: &OwnedFd) -> io::Result<(u64, u64)> {
     let stat = fstat(file).map_err(io_error)?;
     #[allow(clippy::useless_conversion)] // Their widths differ between architectures.
     Ok((u64::from(stat.st_dev), u64::from(stat.st_ino)))
+}
+
+#[cfg(feature = "cli")]
+pub(crate) const SYSTEM: super::System = super::System::Linux;
+
+/// `gnu_get_libc_version(3)`
+#[cfg(all(feature = "cli", target_env = "gnu"))]
+pub(crate) fn libc_version() -> String {
+    // SAFETY: takes nothing.
+    let version = unsafe { libc::gnu_get_libc_version() };
+    // SAFETY: a string of the library's own, that is never changed or freed.
+    let version = unsafe { CStr::from_ptr(version) };
+    format!("glibc {}", version.to_string_lossy())
+}
+
+/// musl does not tell its version.
+#[cfg(all(feature = "cli", not(target_env = "gnu")))]
+pub(crate) fn libc_version() -> String {
+    if cfg!(target_env = "musl") { "musl".to_owned() } else { "neither glibc nor musl".to_owned() }
+}
+
+/// Makes an object as a region is made, and sees whether it gets a huge page. Its name is gone at once.
+#[cfg(feature = "cli")]
+pub(crate) fn try_huge_page(name: &CStr) -> io::Result<Option<bool>> {
+    let object = region::create(name, 0o600)?.ok_or(io::ErrorKind::AlreadyExists)?;
+    region::unlink(name)?;
+    seed(&object, HUGE)?;
+    region::set_len(&object, HUGE)?;
+    let mapping = region::Mapping::new(&object, HUGE)?;
+    Ok(NonNull::new(mapping.at(0, HUGE)).map(|base| collapse(base, HUGE)))
+}
+
+/// The region carries its own locks.
+#[cfg(feature = "cli")]
+pub(crate) fn registry() -> io::Result<Option<std::path::PathBuf>> {
+    Ok(None)
 }

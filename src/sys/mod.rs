@@ -23,6 +23,7 @@
 //! Everything above asks only for these: `Anchor::find` and `find_or_make`, `leads_here` (the name still means this
 //! very file), `probe` (a second, independent description of the same file), `id`, `undo` and `remove`.
 //!
+//! For the command: `SYSTEM`, `libc_version`, `try_huge_page` and `registry`, each of which may have nothing to tell.
 //! For measuring, `processor.rs` has what each system tells of its processors: all of it may be nothing.
 //!
 //! A third system has to provide the same list, and shared memory with `shm_open`, named semaphores and descriptor
@@ -60,8 +61,20 @@ use darwin as platform;
 use linux as platform;
 
 pub(crate) use platform::{Anchor, LIBC_FLAVOUR, bytes_free, current_cpu, seed};
+#[cfg(feature = "cli")]
+pub(crate) use platform::{SYSTEM, libc_version, registry, try_huge_page};
 
 use std::io;
+
+/// Whose rules hold; for what explains them to people.
+#[cfg(feature = "cli")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum System {
+    /// Shared memory is a file system, and the region carries its own locks.
+    Linux,
+    /// Shared memory is the kernel's alone, and the locks stand in a registry.
+    Darwin,
+}
 
 /// Turns nix's word for a failure into the standard library's.
 fn io_error(errno: nix::errno::Errno) -> io::Error {

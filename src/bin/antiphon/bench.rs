@@ -14,6 +14,7 @@ mod rows;
 mod svg;
 mod table;
 
+use crate::style;
 use antiphon::limits::{Pair, Places};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use machine::Machine;
@@ -34,21 +35,27 @@ pub const ANSWER: &str = "internal-answer";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Measures calls and answers between two processes, beside what this machine can do")
+        .about("Measures calls and answers, beside what this machine can do")
         .after_help(
-            "Every figure is a median of short samples that took turns, and stands beside this machine's limit\n\
-             for the same thing in the same run: the ratio is what counts. Near and far are how quickly the two\n\
-             processors hand a line of memory to each other; a virtual machine changes that as it runs.",
+            "Every figure is a median of short samples that took turns, and stands beside\n\
+             this machine's limit for the same thing in the same run: the ratio is what\n\
+             counts. Near and far are how quickly the two processors hand a line of memory to\n\
+             each other; a virtual machine changes that as it runs.\n\n\
+             Examples:\n  \
+               antiphon bench                      a table, in half a minute\n  \
+               antiphon bench --quick --cpus 0,2   rougher, on these two processors\n  \
+               antiphon bench --svg bench.svg      and a picture of it\n\n\
+             Exit status: 0 measured; 1 it could not be; 2 wrong arguments; 130 interrupted.",
         )
         .args([
             flag("quick", "Some seconds instead of half a minute; rougher figures").conflicts_with("full"),
-            flag("full", "Some minutes, more samples, and 1 GiB one way (4 GiB of memory)"),
+            flag("full", "Some minutes, more samples, and 1 GiB one way (4 GiB of\nmemory)"),
             Arg::new("cpus")
                 .long("cpus")
                 .value_name("A,B")
-                .help("The two processors to use [default: the first two cores that this process may use]")
+                .help("The two processors to use [default: the first two\ncores that this process may use]")
                 .value_parser(two_cpus),
-            file("json", "Writes all rows to FILE; '-' is standard output, in place of the table"),
+            file("json", "Writes all rows to FILE; '-' is standard output, in place\nof the table"),
             file("svg", "Draws the figures to FILE; '-' as above"),
         ])
 }
@@ -207,18 +214,16 @@ impl Target {
         if path == Path::new("-") {
             return Ok(Target::Output);
         }
-        let file = File::create(path).map_err(|error| at(path, &error))?;
+        let file = File::create(path).map_err(|error| style::not_written(path, &error))?;
         Ok(Target::File(path.to_owned(), file))
     }
 
     fn write(self, text: &str) -> io::Result<()> {
         match self {
             Target::Output => io::stdout().lock().write_all(text.as_bytes()),
-            Target::File(path, mut file) => file.write_all(text.as_bytes()).map_err(|error| at(&path, &error)),
+            Target::File(path, mut file) => {
+                file.write_all(text.as_bytes()).map_err(|error| style::not_written(&path, &error))
+            }
         }
     }
-}
-
-fn at(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

@@ -3,35 +3,68 @@
 //! | subcommand | file |
 //! |---|---|
 //! | `bench` | `bench.rs`: how fast calls and answers are here, beside what this machine can do |
+//! | `doctor` | `doctor.rs`: what on this machine is in antiphon's way |
+//! | `completions` | `completions.rs`: for bash, zsh and fish |
+//! | `man` | `man.rs`: the manual pages |
+//!
+//! `style.rs` is how all of them look: colours, tables, figures in words.
+//!
+//! | status | means |
+//! |---|---|
+//! | 0 | done; nothing is wrong |
+//! | 1 | it could not be done, or what was asked about is wrong |
+//! | 2 | the arguments mean nothing |
+//! | 130 | interrupted |
+//!
+//! Who reads no further wants no more: a closed pipe is no error.
 
 #![forbid(unsafe_code)]
 
 mod bench;
+mod completions;
+mod doctor;
+mod man;
+#[allow(dead_code)] // `antiphon ls` sets tables.
+mod style;
 
 use clap::Command;
 use std::process::ExitCode;
 
+/// The command as people see it.
 fn command() -> Command {
     Command::new("antiphon")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Call and answer between two programs on one machine, through shared memory")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(bench::command())
-        .subcommand(bench::answer_command())
+        .arg(style::argument())
+        .subcommands([bench::command(), doctor::command(), completions::command(), man::command()])
+        .after_help(
+            "Each subcommand has its own --help, with examples. Colours also follow NO_COLOR,\n\
+             CLICOLOR_FORCE, CLICOLOR and TERM.\n\n\
+             Examples:\n  \
+               antiphon doctor            is this machine fit for antiphon?\n  \
+               antiphon bench --quick     how fast is it here, beside the machine's limits?\n\n\
+             Exit status: 0 done, nothing wrong; 1 it could not be done, or something is\n\
+             wrong; 2 wrong arguments; 130 interrupted.",
+        )
 }
 
 fn main() -> ExitCode {
     antiphon::limits::answer_if_asked();
-    let matches = command().get_matches(); // Ends with status 2 and a word on what is wrong.
+    // Ends with status 2 and a word on what is wrong.
+    let matches = command().subcommands([bench::answer_command(), doctor::answer_command()]).get_matches();
     let done = match matches.subcommand() {
-        Some((bench::NAME, matches)) => bench::run(matches),
-        Some((bench::ANSWER, matches)) => bench::answer(matches),
+        Some((bench::NAME, matches)) => bench::run(matches).map(|()| ExitCode::SUCCESS),
+        Some((bench::ANSWER, matches)) => bench::answer(matches).map(|()| ExitCode::SUCCESS),
+        Some((doctor::NAME, matches)) => doctor::run(matches),
+        Some((completions::NAME, matches)) => completions::run(matches, command()).map(|()| ExitCode::SUCCESS),
+        Some((man::NAME, matches)) => man::run(matches, command()).map(|()| ExitCode::SUCCESS),
+        Some((doctor::ANSWER, matches)) => doctor::answer(matches).map(|()| ExitCode::SUCCESS),
         _ => unreachable!("clap knows no other"),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        // Who reads no further wants no more: `antiphon bench | head`.
+        Ok(status) => status,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
             eprintln!("antiphon: interrupted");
