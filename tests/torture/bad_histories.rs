@@ -527,3 +527,35 @@ fn who_races_for_a_door_may_not_lie_either() {
     assert_eq!(check(&[&refused(Outcome::NotFound, How::Create, 0)]), ["untrue"]);
     assert_eq!(check(&[&refused(Outcome::NoSpace, How::Create, 0)]), ["untrue"]);
 }
+
+#[test]
+fn a_name_that_somebody_has_is_there_unless_it_was_removed() {
+    let lives = [1, 2, 3].map(|incarnation| Life {
+        side: Side::Racer,
+        incarnation,
+        pid: incarnation,
+        started: 0,
+        died: None,
+        gone: 100,
+    });
+    let door = |time: u64, incarnation: u32, how: How, outcome: Outcome| {
+        [(time, Outcome::Begun), (time + 1, outcome)].map(|(time, outcome)| {
+            let mut record = Record::new(incarnation, time as u32 / 10, What::Door, how, outcome);
+            record.time = time;
+            record
+        })
+    };
+    let check = |removed: bool, how: How, outcome: Outcome| {
+        let mut records = door(10, 1, How::Create, Outcome::Fine).to_vec();
+        if removed {
+            records.extend(door(20, 2, How::Unlink, Outcome::Fine));
+        }
+        records.extend(door(30, 3, how, outcome));
+        doors::check(&records, &lives, &[]).len()
+    };
+    assert_eq!(check(false, How::Open, Outcome::Fine), 0);
+    assert_eq!(check(false, How::Open, Outcome::NotFound), 1);
+    assert_eq!(check(false, How::Create, Outcome::Fine), 1);
+    assert_eq!(check(true, How::Open, Outcome::NotFound), 0);
+    assert_eq!(check(true, How::Create, Outcome::Fine), 0);
+}

@@ -158,6 +158,7 @@ pub fn check(records: &[Record], lives: &[Life], may_lack: &[Outcome]) -> Vec<St
         }
         had.insert(ended.id, (times + 1, let_go));
     }
+    found.extend(check_names(&all, lives));
     for one in &all {
         let Some(ended) = one.ended else { continue };
         let is_good = match (ended.outcome(), one.begun.what(), one.begun.how()) {
@@ -177,6 +178,62 @@ pub fn check(records: &[Record], lives: &[Life], may_lack: &[Outcome]) -> Vec<St
         };
         if !is_good {
             found.push(format!("untrue: {}; {ended}", one.begun));
+        }
+    }
+    found
+}
+
+/// A channel that somebody has open.
+struct Holding {
+    which: u64,
+    begun: u64,
+    since: u64,
+    until: u64,
+}
+
+/// A name is there for as long as somebody has it, unless it was removed: nobody fails to find it, nobody makes it.
+fn check_names(all: &[Done], lives: &[Life]) -> Vec<String> {
+    let attaches = |one: &Done| {
+        let is_open = matches!(one.begun.how(), How::Create | How::Open | How::OpenOrCreate);
+        one.begun.what() == What::Door && is_open
+    };
+    let is_fine = |one: &&Done| one.outcome() == Some(Outcome::Fine);
+    let death = |one: &Done| {
+        let life = lives.iter().find(|life| life.incarnation == one.begun.incarnation);
+        life.map_or(u64::MAX, |life| life.died.unwrap_or(life.gone))
+    };
+    let mut holdings = Vec::new();
+    for (at, one) in all.iter().enumerate().filter(|(_, one)| attaches(one) && is_fine(one)) {
+        // Until it leaves or takes another; or dies.
+        let own = all[at + 1..].iter().filter(|other| other.begun.incarnation == one.begun.incarnation);
+        let over =
+            own.filter(|other| other.begun.what() == What::Leave || attaches(other)).map(|other| other.begun.time);
+        let until = over.min().unwrap_or(u64::MAX).min(death(one));
+        holdings.push(Holding { which: one.begun.spare, begun: one.begun.time, since: one.end(), until });
+    }
+    let removals: Vec<&Done> = all.iter().filter(|one| one.begun.how() == How::Unlink).collect();
+    let mut found = Vec::new();
+    for one in all {
+        let denies = match (one.begun.how(), one.outcome()) {
+            (How::Open, Some(Outcome::NotFound)) => true,
+            (How::Create, Some(Outcome::Fine)) => one.begun.what() == What::Door,
+            _ => false,
+        };
+        let held = holdings.iter().find(|held| {
+            let which = one.begun.spare;
+            // By one who died at it, what was opened before that may go at any time.
+            let was_removed = |removal: &Done| {
+                let over = removal.end().min(death(removal));
+                removal.begun.spare == which && removal.begun.time < one.end() && over > held.begun
+            };
+            held.which == which
+                && held.since < one.begun.time
+                && held.until > one.end()
+                && !removals.iter().any(|removal| was_removed(removal))
+        });
+        if let (true, Some(held)) = (denies, held) {
+            let since = (one.begun.time - held.since) as f64 / 1e6;
+            found.push(format!("untrue: {}; somebody had it for {since} ms, and still had it then", one.begun));
         }
     }
     found
