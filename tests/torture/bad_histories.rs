@@ -529,7 +529,7 @@ fn who_races_for_a_door_may_not_lie_either() {
 }
 
 #[test]
-fn a_name_that_somebody_has_is_there_unless_it_was_removed() {
+fn a_name_or_a_seat_that_somebody_has_is_nobody_elses() {
     let lives = [1, 2, 3].map(|incarnation| Life {
         side: Side::Racer,
         incarnation,
@@ -558,4 +558,18 @@ fn a_name_that_somebody_has_is_there_unless_it_was_removed() {
     assert_eq!(check(false, How::Create, Outcome::Fine), 1);
     assert_eq!(check(true, How::Open, Outcome::NotFound), 0);
     assert_eq!(check(true, How::Create, Outcome::Fine), 0);
+
+    let two_sit = |removed: bool| {
+        let mut records = door(10, 1, How::Create, Outcome::Fine).to_vec();
+        records.extend(door(20, 1, How::TakeConsumer, Outcome::Fine));
+        if removed {
+            records.extend(door(30, 3, How::Unlink, Outcome::Fine));
+        }
+        records.extend(door(40, 2, How::OpenOrCreate, Outcome::Fine));
+        records.extend(door(50, 2, How::TakePublisher, Outcome::Fine));
+        records.extend(door(60, 2, How::TakeConsumer, Outcome::Fine));
+        doors::check(&records, &lives, &[]).len()
+    };
+    assert_eq!(two_sit(true), 0);
+    assert_eq!(two_sit(false), 1);
 }

@@ -183,35 +183,34 @@ pub fn check(records: &[Record], lives: &[Life], may_lack: &[Outcome]) -> Vec<St
     found
 }
 
-/// A channel that somebody has open.
+/// A channel that somebody has open, or a seat in it.
 struct Holding {
+    incarnation: u32,
     which: u64,
+    /// `Open` for the channel itself.
+    what: How,
+    /// When opening the channel began.
     begun: u64,
     since: u64,
     until: u64,
 }
 
-/// A name is there for as long as somebody has it, unless it was removed: nobody fails to find it, nobody makes it.
+/// A name is there for as long as somebody has it, unless it was removed: nobody fails to find it, nobody makes it. And
+/// no two sit in one seat.
 fn check_names(all: &[Done], lives: &[Life]) -> Vec<String> {
-    let attaches = |one: &Done| {
-        let is_open = matches!(one.begun.how(), How::Create | How::Open | How::OpenOrCreate);
-        one.begun.what() == What::Door && is_open
-    };
-    let is_fine = |one: &&Done| one.outcome() == Some(Outcome::Fine);
     let death = |one: &Done| {
         let life = lives.iter().find(|life| life.incarnation == one.begun.incarnation);
         life.map_or(u64::MAX, |life| life.died.unwrap_or(life.gone))
     };
-    let mut holdings = Vec::new();
-    for (at, one) in all.iter().enumerate().filter(|(_, one)| attaches(one) && is_fine(one)) {
-        // Until it leaves or takes another; or dies.
-        let own = all[at + 1..].iter().filter(|other| other.begun.incarnation == one.begun.incarnation);
-        let over =
-            own.filter(|other| other.begun.what() == What::Leave || attaches(other)).map(|other| other.begun.time);
-        let until = over.min().unwrap_or(u64::MAX).min(death(one));
-        holdings.push(Holding { which: one.begun.spare, begun: one.begun.time, since: one.end(), until });
-    }
+    let holdings = holdings(all, death);
     let removals: Vec<&Done> = all.iter().filter(|one| one.begun.how() == How::Unlink).collect();
+    // By one who died at it, what was opened before that may go at any time.
+    let was_removed = |held: &Holding, by: u64| {
+        removals.iter().any(|removal| {
+            let over = removal.end().min(death(removal));
+            removal.begun.spare == held.which && removal.begun.time < by && over > held.begun
+        })
+    };
     let mut found = Vec::new();
     for one in all {
         let denies = match (one.begun.how(), one.outcome()) {
@@ -219,22 +218,52 @@ fn check_names(all: &[Done], lives: &[Life]) -> Vec<String> {
             (How::Create, Some(Outcome::Fine)) => one.begun.what() == What::Door,
             _ => false,
         };
-        let held = holdings.iter().find(|held| {
-            let which = one.begun.spare;
-            // By one who died at it, what was opened before that may go at any time.
-            let was_removed = |removal: &Done| {
-                let over = removal.end().min(death(removal));
-                removal.begun.spare == which && removal.begun.time < one.end() && over > held.begun
-            };
-            held.which == which
+        let has_it = |held: &&Holding| {
+            (held.what, held.which) == (How::Open, one.begun.spare)
                 && held.since < one.begun.time
                 && held.until > one.end()
-                && !removals.iter().any(|removal| was_removed(removal))
-        });
-        if let (true, Some(held)) = (denies, held) {
+                && !was_removed(held, one.end())
+        };
+        if let (true, Some(held)) = (denies, holdings.iter().find(has_it)) {
             let since = (one.begun.time - held.since) as f64 / 1e6;
             found.push(format!("untrue: {}; somebody had it for {since} ms, and still had it then", one.begun));
         }
     }
+    for held in holdings.iter().filter(|held| held.what != How::Open) {
+        let sits_there_too = |other: &&Holding| {
+            (other.what, other.which) == (held.what, held.which)
+                && other.incarnation != held.incarnation
+                && (held.since..held.until).contains(&other.since)
+                && !was_removed(held, other.since)
+        };
+        if let Some(other) = holdings.iter().find(sits_there_too) {
+            let (one, two) = (held.incarnation, other.incarnation);
+            found.push(format!("untrue: #{one} and #{two} {:?} at once", held.what));
+        }
+    }
     found
+}
+
+/// What the racers have, and for how long: until they leave or open another, or die.
+fn holdings(all: &[Done], death: impl Fn(&Done) -> u64) -> Vec<Holding> {
+    let attaches = |one: &Done| matches!(one.begun.how(), How::Create | How::Open | How::OpenOrCreate);
+    let mut holdings: Vec<Holding> = Vec::new();
+    for (at, one) in all.iter().enumerate() {
+        let sits = matches!(one.begun.how(), How::TakePublisher | How::TakeConsumer);
+        if one.begun.what() != What::Door || one.outcome() != Some(Outcome::Fine) || !(attaches(one) || sits) {
+            continue;
+        }
+        let incarnation = one.begun.incarnation;
+        let mut own = all[at + 1..].iter().filter(|other| other.begun.incarnation == incarnation);
+        let over = own.find(|other| other.begun.what() == What::Leave || attaches(other));
+        let until = over.map_or(u64::MAX, |other| other.begun.time).min(death(one));
+        let opened = holdings.iter().rev().find(|held| held.incarnation == incarnation && held.what == How::Open);
+        let (which, begun) = match opened {
+            Some(opened) if sits => (opened.which, opened.begun),
+            _ => (one.begun.spare, one.begun.time),
+        };
+        let what = if sits { one.begun.how() } else { How::Open };
+        holdings.push(Holding { incarnation, which, what, begun, since: one.end(), until });
+    }
+    holdings
 }
