@@ -8,6 +8,8 @@ pub struct Figures {
     counts: BTreeMap<String, u64>,
     /// Nanoseconds until the survivors of deaths were told.
     delays: Vec<u64>,
+    /// The same in rounds in which the survivors too were stopped now and then.
+    delays_with_stops: Vec<u64>,
 }
 
 impl Figures {
@@ -19,22 +21,28 @@ impl Figures {
         self.counts.get(what).copied().unwrap_or_default()
     }
 
-    pub fn add_delays(&mut self, delays: &[u64]) {
-        self.delays.extend(delays);
+    pub fn add_delays(&mut self, delays: &[u64], has_stops: bool) {
+        let all = if has_stops { &mut self.delays_with_stops } else { &mut self.delays };
+        all.extend(delays);
     }
 
     /// In one line, for another process.
     pub fn to_line(&self) -> String {
         let counts = self.counts.iter().map(|(what, many)| format!("{what}={many}"));
         let delays = self.delays.iter().map(|delay| format!("delay={delay}"));
-        counts.chain(delays).collect::<Vec<_>>().join(";")
+        let with_stops = self.delays_with_stops.iter().map(|delay| format!("delay-with-stops={delay}"));
+        counts.chain(delays).chain(with_stops).collect::<Vec<_>>().join(";")
     }
 
     pub fn add_line(&mut self, line: &str) {
         for word in line.split(';') {
             let Some((what, many)) = word.rsplit_once('=') else { continue };
             let many = many.parse().unwrap_or_default();
-            if what == "delay" { self.delays.push(many) } else { self.add(what, many) }
+            match what {
+                "delay" => self.delays.push(many),
+                "delay-with-stops" => self.delays_with_stops.push(many),
+                _ => self.add(what, many),
+            }
         }
     }
 
@@ -61,15 +69,16 @@ impl Figures {
         let _ = writeln!(text, "  rounds: {}", self.of("round "));
         let _ = writeln!(text, "  also: {}", self.of("also "));
         let _ = writeln!(text, "  outcomes: {}", self.of("outcome "));
-        let mut delays = self.delays.clone();
-        delays.sort_unstable();
-        if let Some(most) = delays.last() {
+        for (when, delays) in [("", &self.delays), (" in rounds with stops", &self.delays_with_stops)] {
+            let mut delays = delays.clone();
+            delays.sort_unstable();
+            let Some(most) = delays.last() else { continue };
             let at = |part: usize| delays[(delays.len() * part / 100).min(delays.len() - 1)] as f64 / 1e6;
             let (p50, p99, most) = (at(50), at(99), *most as f64 / 1e6);
+            let many = delays.len();
             let _ = writeln!(
                 text,
-                "  survivors told of a death: {} times, p50 {p50:.1} ms, p99 {p99:.1} ms, at most {most:.1} ms",
-                delays.len()
+                "  survivors told of a death{when}: {many}, p50 {p50:.1} ms, p99 {p99:.1} ms, at most {most:.1} ms"
             );
         }
         text

@@ -122,8 +122,7 @@ impl Round {
             working.all(|slot| slot.is_finished) && round.slots.iter().all(|slot| slot.running.is_none())
         };
         // Not where others are stopped: one that is stopped at the door would keep this process from letting it go on.
-        let has_stops = matches!(self.orders.climate, Climate::Stops | Climate::Everything);
-        if !has_stops && self.dice.below(2) == 0 {
+        if !self.has_stops() && self.dice.below(2) == 0 {
             let options = antiphon::ChannelOptions::new().capacity(channels[0].capacity);
             self.held = options.create(&self.name(0)).ok();
         }
@@ -152,6 +151,10 @@ impl Round {
             let _ = std::fs::remove_dir_all(&self.orders.folder);
         }
         self.figures.add(&format!("round {:?}", self.orders.climate), 1);
+    }
+
+    fn has_stops(&self) -> bool {
+        matches!(self.orders.climate, Climate::Stops | Climate::Everything)
     }
 
     fn slot(&self, channel: &Channel, side: Side, slot: u32) -> Slot {
@@ -416,7 +419,7 @@ impl Round {
                 self.figures.add(&format!("outcome {:?} {:?}", record.what(), record.outcome()), 1);
             }
         }
-        self.figures.add_delays(&checker::delays(&history));
+        self.figures.add_delays(&checker::delays(&history), self.has_stops());
         for side in [Side::Publisher, Side::Consumer, Side::Resetter] {
             let log = Log::open(&log_path(&self.orders.folder, channel.number, side, 0));
             self.count(&log);
