@@ -234,7 +234,9 @@ fn check_names(all: &[Done], lives: &[Life]) -> Vec<String> {
             (other.what, other.which) == (held.what, held.which)
                 && other.incarnation != held.incarnation
                 && (held.since..held.until).contains(&other.since)
+                // Each may have a region of its own otherwise.
                 && !was_removed(held, other.since)
+                && !was_removed(other, other.since)
         };
         if let Some(other) = holdings.iter().find(sits_there_too) {
             let (one, two) = (held.incarnation, other.incarnation);
