@@ -149,6 +149,12 @@ impl Round {
         self.check_leftovers(has_own_shm);
         if self.violations.is_empty() {
             let _ = std::fs::remove_dir_all(&self.orders.folder);
+        } else {
+            // The logs tell what there is to tell.
+            let doors = (0..doors::NAMES).map(|which| format!("{}{which}", self.name(100)));
+            for name in channels.iter().map(|channel| self.name(channel.number)).chain(doors) {
+                let _ = antiphon::Channel::unlink(&name);
+            }
         }
         self.figures.add(&format!("round {:?}", self.orders.climate), 1);
     }
