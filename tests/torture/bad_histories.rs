@@ -257,6 +257,19 @@ fn who_dies_in_consume_has_acknowledged_nothing_unless_it_was_copied_out() {
     };
     tale(How::Into).passes();
     tale(How::Consume).fails_by("lost");
+    // It may have gone on for a moment after it was about to die; but not when it was gone.
+    let late = |is_gone: bool| {
+        let mut tale = Tale::new();
+        let number = tale.next();
+        tale.record(Side::Consumer, number, What::Consume, How::Into, Outcome::Begun);
+        tale.dies(Side::Consumer);
+        let _message = tale.publishes();
+        let sent = tale.history.publishers[2].time;
+        tale.history.lives[1].gone = if is_gone { sent - 1 } else { sent + 1 };
+        tale
+    };
+    late(false).passes();
+    late(true).fails_by("lost");
 }
 
 #[test]

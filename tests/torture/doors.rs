@@ -198,16 +198,14 @@ struct Holding {
 /// A name is there for as long as somebody has it, unless it was removed: nobody fails to find it, nobody makes it. And
 /// no two sit in one seat.
 fn check_names(all: &[Done], lives: &[Life]) -> Vec<String> {
-    let death = |one: &Done| {
-        let life = lives.iter().find(|life| life.incarnation == one.begun.incarnation);
-        life.map_or(u64::MAX, |life| life.died.unwrap_or(life.gone))
-    };
-    let holdings = holdings(all, death);
+    let life = |one: &Done| lives.iter().find(|life| life.incarnation == one.begun.incarnation);
+    let holdings = holdings(all, |one| life(one).map_or(u64::MAX, |life| life.died.unwrap_or(life.gone)));
+    let gone = |one: &Done| life(one).map_or(u64::MAX, |life| life.gone);
     let removals: Vec<&Done> = all.iter().filter(|one| one.begun.how() == How::Unlink).collect();
     // By one who died at it, what was opened before that may go at any time.
     let was_removed = |held: &Holding, by: u64| {
         removals.iter().any(|removal| {
-            let over = removal.end().min(death(removal));
+            let over = removal.end().min(gone(removal));
             removal.begun.spare == held.which && removal.begun.time < by && over > held.begun
         })
     };

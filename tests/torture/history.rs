@@ -12,7 +12,8 @@ pub struct Life {
     pub incarnation: u32,
     pub pid: u32,
     pub started: u64,
-    /// When it was about to die by a signal or to exit with everything in its hands; nothing where it left in order.
+    /// When it was about to die by a signal or to exit with everything in its hands; nothing where it left in order. It
+    /// may have gone on for a moment.
     pub died: Option<u64>,
     /// When it was found gone.
     pub gone: u64,
@@ -136,7 +137,7 @@ pub struct Got {
 #[allow(clippy::large_enum_variant)] // Nearly all are of the large one.
 pub enum Event {
     Got(Got),
-    /// It died while it consumed: at this time, and perhaps it had acknowledged something by then.
+    /// It died while it consumed: by this time, and perhaps it had acknowledged something by then.
     DiedConsuming {
         time: u64,
         may_have_consumed: bool,
@@ -152,6 +153,7 @@ impl Event {
     pub fn time(&self) -> u64 {
         match self {
             Event::Got(got) => got.consumed.begun.time,
+            // It comes before whatever its successor gets.
             Event::DiedConsuming { time, .. } => *time,
             Event::Reset { began, .. } => *began,
         }
@@ -176,10 +178,7 @@ impl History {
                 Some(Outcome::Fine) => events.push(Event::Got(self.got(&all, at))),
                 Some(_) => {}
                 None => events.push(Event::DiedConsuming {
-                    time: self
-                        .life(Side::Consumer, consumed.begun.incarnation)
-                        .and_then(|life| life.died)
-                        .unwrap_or(u64::MAX),
+                    time: self.life(Side::Consumer, consumed.begun.incarnation).map_or(u64::MAX, |life| life.gone),
                     may_have_consumed: matches!(consumed.begun.how(), How::Into | How::IntoTimeout),
                 }),
             }
