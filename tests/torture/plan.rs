@@ -189,3 +189,20 @@ pub fn len(dice: &mut Dice, capacity: usize) -> usize {
         _ => 1024,
     }
 }
+
+#[test]
+fn the_same_seed_plans_the_same_and_another_one_something_else() {
+    let plan = |seed: u64| {
+        let lives = (0..20).map(|incarnation| {
+            let mut dice = dice(seed, 1, Side::Consumer, incarnation);
+            let life = life(Climate::Everything, &mut dice, Side::Consumer);
+            let lens: Vec<usize> = (0..20).map(|_| len(&mut dice, 65536)).collect();
+            format!("{life:?} {lens:?}")
+        });
+        (format!("{:?}", channels(seed)), lives.collect::<Vec<_>>())
+    };
+    assert_eq!(plan(5), plan(5));
+    let (channels, lives) = plan(6);
+    assert_ne!((channels, &lives), (plan(5).0, &plan(5).1));
+    assert_eq!(lives.iter().collect::<std::collections::BTreeSet<_>>().len(), lives.len());
+}
