@@ -476,16 +476,19 @@ fn is_loan(how: How) -> bool {
     matches!(how, Loan | TryLoan | LoanTimeout | LoanDropped | LoanCall | LoanCallTimeout)
 }
 
-/// How long the survivors of deaths took to be told, in nanoseconds: of those who were waiting already.
-pub fn delays(history: &History) -> Vec<u64> {
+/// How long the survivors of deaths took to be told, in nanoseconds: of those who were waiting already. First counted
+/// from when the dead one was about to die, then from when it had been waited for: its files were closed in between.
+pub fn delays(history: &History) -> Vec<(u64, u64)> {
     let mut delays = Vec::new();
     for (side, records) in [(Side::Publisher, &history.publishers), (Side::Consumer, &history.consumers)] {
         let peer = if side == Side::Publisher { Side::Consumer } else { Side::Publisher };
         for one in done(records) {
             let Some(ended) = one.ended.filter(|ended| ended.outcome() == Outcome::PeerDied) else { continue };
-            let died = history.lives.iter().filter(|life| life.side == peer).filter_map(|life| life.died);
-            let last = died.filter(|died| *died <= ended.time).max();
-            delays.extend(last.filter(|died| one.begun.time < *died).map(|died| ended.time - died));
+            let peers = history.lives.iter().filter(|life| life.side == peer);
+            let dead = peers.filter_map(|life| Some((life.died?, life.gone)));
+            let last = dead.filter(|(died, _)| *died <= ended.time).max();
+            let waited = last.filter(|(died, _)| one.begun.time < *died);
+            delays.extend(waited.map(|(died, gone)| (ended.time - died, ended.time.saturating_sub(gone))));
         }
     }
     delays

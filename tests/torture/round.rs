@@ -425,7 +425,11 @@ impl Round {
                 self.figures.add(&format!("outcome {:?} {:?}", record.what(), record.outcome()), 1);
             }
         }
-        self.figures.add_delays(&checker::delays(&history), self.has_stops());
+        let delays = checker::delays(&history);
+        let late = delays.iter().filter(|(_, after)| *after > 100_000_000).count();
+        self.figures.add("also told more than 100 ms after the dead one was waited for", late as u64);
+        let delays: Vec<u64> = delays.iter().map(|(delay, _)| *delay).collect();
+        self.figures.add_delays(&delays, self.has_stops());
         for side in [Side::Publisher, Side::Consumer, Side::Resetter] {
             let log = Log::open(&log_path(&self.orders.folder, channel.number, side, 0));
             self.count(&log);
