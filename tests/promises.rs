@@ -134,3 +134,18 @@ fn each_file_that_a_page_names_is_there() {
         }
     }
 }
+
+#[test]
+fn each_test_that_the_reliability_page_names_is_there() {
+    let sources = ["src", "tests"].map(|folder| files(&root().join(folder), ".rs"));
+    let tests: String = sources.iter().flatten().map(|path| read(path)).collect();
+    let page = read(&root().join("docs/reliability.md"));
+    let table = page.split("\n## ").next().unwrap();
+    let names = table.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 1);
+    let mut count = 0;
+    for name in names {
+        count += 1;
+        assert!(tests.contains(&format!("fn {name}()")), "docs/reliability.md: there is no test {name}");
+    }
+    assert!(count > 30, "{count} tests are named");
+}

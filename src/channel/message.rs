@@ -137,6 +137,8 @@ impl<'c> Message<'c> {
 
 impl io::Read for Message<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        // In a child the parent's turn may have passed, and another message stand there.
+        self.consumer.end.shared.check_fork()?;
         if to.is_empty() {
             return Ok(0);
         }

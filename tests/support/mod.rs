@@ -96,7 +96,12 @@ impl Peer {
 
     /// The next thing that the child says; `None` where it ended without another word.
     pub fn heard(&mut self) -> Option<String> {
-        match self.lines.recv_timeout(PATIENCE) {
+        self.heard_within(PATIENCE)
+    }
+
+    /// The same of a child that may be silent for longer.
+    pub fn heard_within(&mut self, patience: Duration) -> Option<String> {
+        match self.lines.recv_timeout(patience) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("the child says nothing"),

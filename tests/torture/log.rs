@@ -1,0 +1,237 @@
+//! What a process writes down before and after everything it does, in a mapped file: what a killed one stored is kept.
+
+use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// An enumeration that is written as its number.
+macro_rules! numbered {
+    ($(#[$doc:meta])* $name:ident { $($word:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($word),* }
+
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$word),*];
+
+            pub fn of(number: u8) -> $name {
+                $name::ALL[usize::from(number)]
+            }
+        }
+    };
+}
+pub(crate) use numbered;
+
+numbered! {
+    /// What is done.
+    What { Attach, Send, Consume, LetGo, Leave, Reset, Door, Altered }
+}
+
+numbered! {
+    /// By which call, or how. `Into` and what follows up to `LoanCallTimeout` are named after the library's functions.
+    How {
+        // Sending.
+        Publish, TryPublish, PublishTimeout, PublishVectored, PublishVectoredTimeout,
+        Loan, TryLoan, LoanTimeout, LoanDropped,
+        Call, CallTimeout, CallInto, CallIntoTimeout, LoanCall, LoanCallTimeout,
+        // Consuming.
+        Consume, TryConsume, ConsumeTimeout, Into, IntoTimeout,
+        // Letting go.
+        Drop, Forget, Panic, Reply, ReplyTimeout,
+        // At the door.
+        Create, Open, OpenOrCreate, Unlink, TakePublisher, TakeConsumer,
+    }
+}
+
+numbered! {
+    /// What came of it.
+    Outcome {
+        Begun, Fine, Nothing, PeerDied, Disconnected, TimedOut, Aborted, NoReply, NotACall, CallerGone, TooLong,
+        NoSpace, NoDescriptors, NotFound, InUse, SeatTaken, Stuck, Forked, Other,
+    }
+}
+
+/// The message is a call.
+pub const CALL: u8 = 1;
+/// It was marked as redelivered.
+pub const MARKED: u8 = 2;
+/// Every byte of it was compared.
+pub const WHOLE: u8 = 4;
+/// It is too short to tell its number; `id` is what it holds.
+pub const NAMELESS: u8 = 8;
+/// The error says that nothing was delivered.
+pub const NOT_DELIVERED: u8 = 16;
+
+/// One thing that was begun, or that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Record {
+    /// Monotonic nanoseconds.
+    pub time: u64,
+    pub incarnation: u32,
+    /// Which operation of this incarnation: the same at its beginning and at its end.
+    pub number: u32,
+    what: u8,
+    how: u8,
+    outcome: u8,
+    pub flags: u8,
+    /// At the beginning a limit in milliseconds, `NO_LIMIT` for none; at the end of an error the pid it names.
+    pub limit: u32,
+    pub len: u64,
+    /// Of the message or the reply.
+    pub id: u64,
+    pub spare: u64,
+}
+
+pub const NO_LIMIT: u32 = u32::MAX;
+
+impl Record {
+    pub fn new(incarnation: u32, number: u32, what: What, how: How, outcome: Outcome) -> Record {
+        let (what, how, outcome) = (what as u8, how as u8, outcome as u8);
+        let limit = if outcome == Outcome::Begun as u8 { NO_LIMIT } else { 0 };
+        Record { time: now(), incarnation, number, what, how, outcome, flags: 0, limit, len: 0, id: 0, spare: 0 }
+    }
+
+    pub fn what(&self) -> What {
+        What::of(self.what)
+    }
+
+    pub fn how(&self) -> How {
+        How::of(self.how)
+    }
+
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of(self.outcome)
+    }
+
+    pub fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub fn is_begin(&self) -> bool {
+        self.outcome() == Outcome::Begun
+    }
+}
+
+impl std::fmt::Display for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (incarnation, number) = (self.incarnation, self.number);
+        write!(f, "#{incarnation}.{number} {:?} {:?}: {:?}", self.what(), self.how(), self.outcome())?;
+        let (from, of) = (self.id >> 32, self.id & 0xffff_ffff);
+        if self.has(NAMELESS) {
+            write!(f, ", {} bytes {:#x}", self.len, self.id)?;
+        } else if self.len > 0 || self.id > 0 {
+            write!(f, ", {} bytes of {from}.{of}", self.len)?;
+        }
+        for (flag, word) in [(CALL, "call"), (MARKED, "marked"), (WHOLE, "whole"), (NOT_DELIVERED, "not delivered")] {
+            if self.has(flag) {
+                write!(f, ", {word}")?;
+            }
+        }
+        match (self.is_begin(), self.limit) {
+            (true, NO_LIMIT) | (false, 0) => Ok(()),
+            (true, limit) => write!(f, ", within {limit} ms"),
+            (false, pid) => write!(f, ", pid {pid}"),
+        }
+    }
+}
+
+/// Nanoseconds of the one clock that all processes share and that nobody sets.
+pub fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The first page of a log.
+#[repr(C)]
+pub struct Head {
+    records: AtomicU64,
+    /// Of all incarnations.
+    pub operations: AtomicU64,
+    /// The channel's last publisher is about to leave.
+    pub done: AtomicU64,
+    /// When the present incarnation was about to die, by its own hand or anyone's.
+    pub dying_at: AtomicU64,
+    /// At which of `steps::ALL`, plus one; 0 at none.
+    pub died_at_step: AtomicU32,
+    /// For how long it wants to be stopped.
+    pub stop_millis: AtomicU32,
+    pub signals: AtomicU64,
+    pub forks: AtomicU64,
+    /// Times that a forked child was not refused.
+    pub not_refused: AtomicU64,
+    pub moves: AtomicU64,
+    pub panics: AtomicU64,
+}
+
+const HEAD: usize = 4096;
+/// What is never written takes no space.
+const BYTES: usize = 64 << 20;
+const MOST: u64 = ((BYTES - HEAD) / size_of::<Record>()) as u64;
+
+/// A log, mapped.
+pub struct Log {
+    base: *mut u8,
+}
+
+// SAFETY: a mapping belongs to the process; one thread of one process appends, and the count orders readers.
+unsafe impl Send for Log {}
+// SAFETY: as above.
+unsafe impl Sync for Log {}
+
+impl Log {
+    /// Opens the log, or makes it.
+    pub fn open(path: &Path) -> Log {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        file.set_len(BYTES as u64).unwrap();
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let fd = file.as_raw_fd();
+        // SAFETY: the kernel chooses the address.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), BYTES, protection, libc::MAP_SHARED, fd, 0) };
+        assert_ne!(base, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+        Log { base: base.cast() }
+    }
+
+    pub fn head(&self) -> &Head {
+        // SAFETY: the mapping is page-aligned, lives as long as `self`, and every field is an atomic, all bits valid.
+        unsafe { &*self.base.cast::<Head>() }
+    }
+
+    pub fn append(&self, record: Record) {
+        let at = self.head().records.load(Relaxed);
+        assert!(at < MOST, "the log is full");
+        // SAFETY: within the mapping, by the assertion; a record's size keeps it aligned.
+        let place = unsafe { self.base.add(HEAD + at as usize * size_of::<Record>()) };
+        // SAFETY: this thread is the only writer, and nobody reads behind the count.
+        unsafe { place.cast::<Record>().write(record) };
+        self.head().records.store(at + 1, Release);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.head().records.load(Acquire)
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        (0..self.count().min(MOST) as usize)
+            .map(|at| {
+                // SAFETY: within the mapping, as in `append`.
+                let place = unsafe { self.base.add(HEAD + at * size_of::<Record>()) };
+                // SAFETY: written before the count said so.
+                unsafe { place.cast::<Record>().read() }
+            })
+            .collect()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `open` with this length.
+        unsafe { libc::munmap(self.base.cast(), BYTES) };
+    }
+}

@@ -1,0 +1,208 @@
+//! What a seed decides: everything that a process will do and how it will end. What the seed cannot decide is how the
+//! processes fall in with each other.
+
+use crate::bytes::mix;
+use crate::log::numbered;
+use crate::support::Dice;
+use antiphon::Wait;
+
+numbered! {
+    /// What a round is under, besides the kills that each has.
+    Climate { Plain, Signals, Stops, SmallSharedMemory, FewDescriptors, Forks, ReusedPids, Moves, JumpingClock, Everything }
+}
+
+numbered! {
+    /// Which process of a channel; the last two have none of their own.
+    Side { Publisher, Consumer, Resetter, Racer }
+}
+
+/// How a process's life ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// In order: everything is dropped.
+    Leaves,
+    /// `exit` with everything in its hands.
+    Exits,
+    /// SIGKILL at the nth reaching of a step, counted from 1; where it is not reached, it leaves.
+    AtStep { step: &'static str, nth: u32 },
+    /// SIGKILL so many nanoseconds after an operation began.
+    Around { operation: u32, nanos: u64 },
+}
+
+/// Where it stops itself; the one who watches lets it go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    pub step: &'static str,
+    pub nth: u32,
+    pub millis: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Life {
+    pub wait: Wait,
+    pub operations: u32,
+    pub ending: Ending,
+    pub stop: Option<Stop>,
+    pub has_signals: bool,
+    pub has_few_descriptors: bool,
+    pub moves: bool,
+    /// Falls asleep for a moment at steps that the dice choose, beginning with this number; 0 for never.
+    pub naps: u64,
+    /// Forks before this operation; the child stays for so long.
+    pub fork: Option<(u32, u32)>,
+}
+
+impl Life {
+    pub const UNDISTURBED: Life = Life {
+        wait: Wait::Park,
+        operations: u32::MAX,
+        ending: Ending::Leaves,
+        stop: None,
+        has_signals: false,
+        has_few_descriptors: false,
+        moves: false,
+        naps: 0,
+        fork: None,
+    };
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Channel {
+    pub number: u32,
+    pub capacity: usize,
+    /// Of its publishers together.
+    pub operations: u64,
+}
+
+/// The dice of one thing: no two are the same.
+pub fn dice(seed: u64, channel: u32, side: Side, incarnation: u32) -> Dice {
+    Dice::new(mix(seed ^ mix(u64::from(channel) << 40 | (side as u64) << 32 | u64::from(incarnation))))
+}
+
+/// The climate of a round, in turn; the seed decides the rest.
+pub fn climate(round: u64) -> Climate {
+    Climate::ALL[(round % Climate::ALL.len() as u64) as usize]
+}
+
+pub fn channels(seed: u64) -> Vec<Channel> {
+    let mut dice = Dice::new(mix(seed));
+    (0..3 + dice.below(3) as u32)
+        .map(|number| {
+            let capacity = [1, 1, 1, 2, 16][dice.below(5) as usize] * 64 * 1024;
+            Channel { number, capacity, operations: 400 + dice.below(800) }
+        })
+        .collect()
+}
+
+fn one_in(dice: &mut Dice, many: u64) -> bool {
+    dice.below(many) == 0
+}
+
+/// A number below two to the `most`th, with as many small ones as large ones.
+fn scaled(dice: &mut Dice, most: u64) -> u64 {
+    let limit = 1 << dice.below(most);
+    dice.below(limit)
+}
+
+/// A step that this side may come to, sooner or later.
+fn step(dice: &mut Dice, side: Side) -> &'static str {
+    let is_of_side = |step: &&&str| match side {
+        Side::Publisher => ["open", "attach", "send", "call", "flow", "sleep", "detach"].contains(&room(step)),
+        Side::Consumer => ["open", "attach", "consume", "reply", "flow", "sleep", "detach"].contains(&room(step)),
+        Side::Resetter => ["create", "reclaim", "unlink", "detach"].contains(&room(step)),
+        Side::Racer => ["create", "open", "attach", "detach", "unlink", "reclaim"].contains(&room(step)),
+    };
+    let steps: Vec<_> = antiphon::steps::ALL.iter().filter(is_of_side).collect();
+    steps[dice.below(steps.len() as u64) as usize]
+}
+
+fn room(step: &str) -> &str {
+    step.split(':').next().unwrap_or_default()
+}
+
+pub fn life(climate: Climate, dice: &mut Dice, side: Side) -> Life {
+    let all = climate == Climate::Everything;
+    let is = |one: Climate| climate == one || all;
+    let wait = match dice.below(8) {
+        0 => Wait::Spin,
+        1..=3 => Wait::Park,
+        _ => Wait::Adaptive,
+    };
+    let most = match side {
+        Side::Publisher | Side::Consumer => 1 << dice.below(9),
+        Side::Resetter => 1,
+        Side::Racer => 1 << dice.below(6),
+    };
+    let operations = 1 + dice.below(most) as u32 + most as u32 / 2;
+    let nth = 1 + scaled(dice, 7) as u32;
+    let at_the_door = side == Side::Resetter || side == Side::Racer || one_in(dice, 3);
+    let ending = match dice.below(20) {
+        0 | 1 => Ending::Leaves,
+        2 => Ending::Exits,
+        3..=11 => Ending::AtStep { step: step(dice, side), nth: if at_the_door { 1 } else { nth } },
+        _ => Ending::Around { operation: dice.below(u64::from(operations)) as u32, nanos: scaled(dice, 25) },
+    };
+    let few = if all { 4 } else { 1 };
+    let mut stop = Stop { step: step(dice, side), nth, millis: 50 + scaled(dice, 11) as u32 };
+    if ["send", "call", "consume", "reply", "flow", "sleep"].contains(&room(stop.step)) {
+        stop.millis += dice.below(800) as u32;
+    } else {
+        stop.nth = 1; // And short: who stops at the door keeps all others of the name out.
+    }
+    let stops = is(Climate::Stops) && one_in(dice, 4 * few);
+    let has_few = is(Climate::FewDescriptors) && one_in(dice, few);
+    let forks = is(Climate::Forks) && one_in(dice, few);
+    let naps = if one_in(dice, 3) { dice.roll() | 1 } else { 0 };
+    Life {
+        wait,
+        operations,
+        naps,
+        ending,
+        stop: stops.then_some(stop),
+        has_signals: is(Climate::Signals) && one_in(dice, few),
+        has_few_descriptors: has_few,
+        moves: is(Climate::Moves) && one_in(dice, few),
+        fork: forks.then(|| (dice.below(u64::from(operations)) as u32, dice.below(2) as u32 * 600)),
+    }
+}
+
+/// How an end is to wait from now on; nothing where that stays.
+pub fn other_wait(dice: &mut Dice) -> Option<Wait> {
+    one_in(dice, 100).then(|| [Wait::Park, Wait::Adaptive, Wait::Spin][dice.below(3) as usize])
+}
+
+/// The lengths that matter, short ones more often.
+pub fn len(dice: &mut Dice, capacity: usize) -> usize {
+    match dice.below(40) {
+        0 => 0,
+        1 => 1,
+        2 => 24,
+        3..=9 => 112,
+        10..=14 => 113,
+        15 => 32 * 1024 - 1,
+        16..=18 => 32 * 1024,
+        19 | 20 => capacity,
+        21 | 22 => capacity + 1,
+        23 if capacity < 1 << 20 => 3 * capacity,
+        24 => 1 << 20,
+        25..=30 => 24 + dice.below(1000) as usize,
+        _ => 1024,
+    }
+}
+
+#[test]
+fn the_same_seed_plans_the_same_and_another_one_something_else() {
+    let plan = |seed: u64| {
+        let lives = (0..20).map(|incarnation| {
+            let mut dice = dice(seed, 1, Side::Consumer, incarnation);
+            let life = life(Climate::Everything, &mut dice, Side::Consumer);
+            let lens: Vec<usize> = (0..20).map(|_| len(&mut dice, 65536)).collect();
+            format!("{life:?} {lens:?}")
+        });
+        (format!("{:?}", channels(seed)), lives.collect::<Vec<_>>())
+    };
+    assert_eq!(plan(5), plan(5));
+    let (channels, lives) = plan(6);
+    assert_ne!((channels, &lives), (plan(5).0, &plan(5).1));
+    assert_eq!(lives.iter().collect::<std::collections::BTreeSet<_>>().len(), lives.len());
+}
