@@ -35,6 +35,8 @@ const SHORT: Duration = Duration::from_micros(100);
 const TRY_AGAIN: u32 = 16;
 /// Looks at the word between two looks at the clock.
 const POLLS: u32 = 64;
+/// Multiplications that make a pause between two looks longer.
+const PAUSE_LONGER: u32 = 3;
 /// How often `Adaptive` yields before it sleeps, where both ends share a processor.
 const YIELDS: u32 = 3;
 /// Yields that took longer than the longest spell gave the processor to somebody else. If that happens twice within
@@ -271,12 +273,23 @@ impl Crowd {
 /// comes first, since whoever waits has just looked.
 fn poll<A: Awaited>(awaited: &mut A) -> Option<A::Got> {
     for _ in 0..POLLS {
-        std::hint::spin_loop();
+        pause();
         if let Some(got) = awaited.look() {
             return Some(got);
         }
     }
     None
+}
+
+/// A processor's pause, and some nanoseconds more: looks that come quicker meet the other end's writing more often.
+/// Measured from no pause at all up to two, it is the best of them, near and far.
+#[inline]
+fn pause() {
+    std::hint::spin_loop();
+    let mut product = 3u64;
+    for _ in 0..PAUSE_LONGER {
+        product = std::hint::black_box(product.wrapping_mul(5));
+    }
 }
 
 /// Watches for at least one round of polls, and for about `spell`.

@@ -22,19 +22,27 @@ impl CounterLine {
         add(&self.reply_bytes, len as u64);
     }
 
+    /// Called before each sleep: of those of one wait, which a tick ends, the first counts.
     pub(super) fn count_sleep(&self) {
-        add(&self.sleeps, 1);
+        if self.waiting_since_unix_ms.load(Relaxed) == 0 {
+            add(&self.sleeps, 1);
+        }
     }
 
     /// Says that this end has been waiting for a while.
-    #[cold]
-    pub(super) fn begin_waiting(&self) {
-        // Relaxed, here and below: nothing hangs on it.
-        self.waiting_since_unix_ms.store(sys::unix_millis(), Relaxed);
+    pub(super) fn go_on_waiting(&self) {
+        // Relaxed, as everywhere here: nothing hangs on it.
+        if self.waiting_since_unix_ms.load(Relaxed) == 0 {
+            self.waiting_since_unix_ms.store(sys::unix_millis(), Relaxed);
+        }
     }
 
+    /// Once the wait is over, and what it brought was passed on.
+    #[inline]
     pub(super) fn end_waiting(&self) {
-        self.waiting_since_unix_ms.store(0, Relaxed);
+        if self.waiting_since_unix_ms.load(Relaxed) != 0 {
+            self.waiting_since_unix_ms.store(0, Relaxed);
+        }
     }
 }
 

@@ -90,6 +90,7 @@ impl End {
         step!(self.side, "send:passed", "consume:passed");
         self.shared.ring_if_asleep(before, self.side);
         step!(self.side, "send:rung", "consume:rung");
+        self.counters().end_waiting();
         before
     }
 
@@ -105,19 +106,15 @@ impl End {
     #[inline(never)]
     fn wait_longer(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
         let (shared, side) = (&*self.shared, self.side);
-        let mut awaited = TurnOf::new(shared, side, &mut self.watch, deadline, partner);
-        let got = self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side));
-        if awaited.is_noted {
-            shared.memory().counters(side).end_waiting();
-        }
-        got
+        let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline, partner };
+        self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
     }
 
     /// Waits for the turn for as long as a quick answer takes.
     #[inline(never)]
     pub(crate) fn glimpse(&mut self) -> Option<Word> {
         let (shared, side) = (&*self.shared, self.side);
-        let mut awaited = TurnOf::new(shared, side, &mut self.watch, Deadline::NEVER, None);
+        let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline: Deadline::NEVER, partner: None };
         self.waiter.glimpse(&mut awaited)
     }
 
@@ -251,27 +248,6 @@ struct TurnOf<'e> {
     watch: &'e mut Watch,
     deadline: Deadline,
     partner: Option<Partner>,
-    /// That this end sleeps was counted.
-    is_counted: bool,
-    /// Since when it waits was noted.
-    is_noted: bool,
-}
-
-impl<'e> TurnOf<'e> {
-    #[inline]
-    fn new(
-        shared: &'e Shared,
-        side: Side,
-        watch: &'e mut Watch,
-        deadline: Deadline,
-        partner: Option<Partner>,
-    ) -> Self {
-        TurnOf { shared, side, watch, deadline, partner, is_counted: false, is_noted: false }
-    }
-
-    fn counters(&self) -> &'e CounterLine {
-        self.shared.memory().counters(self.side)
-    }
 }
 
 impl Awaited for TurnOf<'_> {
@@ -284,10 +260,7 @@ impl Awaited for TurnOf<'_> {
     }
 
     fn arm(&mut self) -> bool {
-        if !self.is_counted {
-            self.is_counted = true;
-            self.counters().count_sleep();
-        }
+        self.shared.memory().counters(self.side).count_sleep();
         self.shared.memory().turn().arm(self.side)
     }
 
@@ -296,11 +269,14 @@ impl Awaited for TurnOf<'_> {
     }
 
     fn inspect(&mut self) -> Option<Stop> {
-        if !self.is_noted {
-            self.is_noted = true;
-            self.counters().begin_waiting();
+        let stop = look_around(self.shared, self.watch, self.deadline, self.partner);
+        let counters = self.shared.memory().counters(self.side);
+        if stop.is_some() {
+            counters.end_waiting()
+        } else {
+            counters.go_on_waiting()
         }
-        look_around(self.shared, self.watch, self.deadline, self.partner)
+        stop
     }
 
     fn patience(&self) -> Duration {
