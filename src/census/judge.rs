@@ -270,13 +270,10 @@ impl Looker {
                 handles.push(seat);
             }
         }
-        let counters = |[messages, bytes, replies, reply_bytes, sleeps, waiting]: [u64; 6]| Counters {
-            messages,
-            bytes,
-            replies,
-            reply_bytes,
-            sleeps,
-            waiting_since: time(waiting),
+        let counters = |[messages, bytes, replies, reply_bytes, sleeps, waiting]: [u64; 6], has_turn: bool| {
+            // Whoever has the turn waits for nothing, and takes the note back when it passes it.
+            let waiting_since = if has_turn { None } else { time(waiting) };
+            Counters { messages, bytes, replies, reply_bytes, sleeps, waiting_since }
         };
         Ok(Channel {
             capacity: identity.capacity.load(Relaxed),
@@ -297,8 +294,8 @@ impl Looker {
                 consumer_sleeps: sight.sleeps[1],
                 passings: sight.step.saturating_sub(1),
             },
-            published: counters(sight.counters[0]),
-            consumed: counters(sight.counters[1]),
+            published: counters(sight.counters[0], !sight.is_consumers),
+            consumed: counters(sight.counters[1], sight.is_consumers),
         })
     }
 
