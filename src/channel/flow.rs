@@ -19,9 +19,8 @@ use std::time::Duration;
 
 /// The shortest message that flows.
 pub(super) const FLOWS_FROM: usize = 32 * 1024;
-/// What is under way at once, at most: what a processor keeps close. Measured: half of it is
-/// slower, more brings nothing.
-const RING: usize = 1024 * 1024;
+/// What is under way at once, at most. Measured: half of it is slower, twice as much brings nothing.
+const RING: usize = 2 * 1024 * 1024;
 /// What is copied between two looks at the other end's progress.
 const PIECE: usize = 64 * 1024;
 /// How long a flow may wait to be taken before the publisher wants it back.

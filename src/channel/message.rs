@@ -119,7 +119,7 @@ impl<'c> Message<'c> {
     /// Replies, and lets go of the message. What of it was not read is lost.
     ///
     /// # Blocking
-    /// Only for a reply longer than the capacity or than 1 MiB: until the caller has all but as much of it.
+    /// Only for a reply longer than the capacity or than 2 MiB: until the caller has all but as much of it.
     ///
     /// # Errors
     /// [`Error::NotACall`] where none was asked for: the message is acknowledged all the same. [`Error::CallerGone`]
