@@ -121,6 +121,10 @@ impl Waiter {
         awaited: &mut A,
         shares_cpu: impl FnOnce() -> bool,
     ) -> Result<A::Got, A::Stop> {
+        // While both are busy the answer comes before there is anything to decide.
+        if let Some(got) = self.glimpse(awaited) {
+            return Ok(got);
+        }
         match self.policy {
             Wait::Park => sleep(ring, &mut self.owed, awaited),
             Wait::Spin => loop {
@@ -133,12 +137,6 @@ impl Waiter {
                 }
             },
             Wait::Adaptive => {
-                // While both are busy the answer comes before there is anything to decide.
-                if !self.shares_cpu {
-                    if let Some(got) = poll(awaited) {
-                        return Ok(got);
-                    }
-                }
                 self.shares_cpu = shares_cpu();
                 if self.shares_cpu {
                     // Spinning would keep the other end from running.
@@ -161,9 +159,13 @@ impl Waiter {
 
     /// Looks for as long as a quick answer takes, unless this end sleeps at once or yields: what can wait until then
     /// is done after it.
+    #[inline]
     pub(crate) fn glimpse<A: Awaited>(&self, awaited: &mut A) -> Option<A::Got> {
-        let may_look = self.policy != Wait::Park && !self.shares_cpu;
-        if may_look { poll(awaited) } else { None }
+        match self.policy {
+            Wait::Park => None,
+            Wait::Adaptive if self.shares_cpu => None,
+            _ => poll(awaited),
+        }
     }
 
     /// As [`wait`](Self::wait), in the middle of a copy: the other end is at work, and a sleep would cost more than
