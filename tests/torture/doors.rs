@@ -33,9 +33,9 @@ pub fn race(words: &[String]) {
                 }
             }
             (Some(channel), 1) => sit(&mut worker, How::TakePublisher, &mut publisher, |_| channel.publisher()),
-            (Some(channel), 2) => sit(&mut worker, How::WaitPublisher, &mut publisher, |limit| {
-                channel.publisher_timeout(limit)
-            }),
+            (Some(channel), 2) => {
+                sit(&mut worker, How::WaitPublisher, &mut publisher, |limit| channel.publisher_timeout(limit))
+            }
             (Some(channel), 3) => sit(&mut worker, How::TakeConsumer, &mut consumer, |_| channel.consumer()),
             (Some(channel), 4) => {
                 sit(&mut worker, How::WaitConsumer, &mut consumer, |limit| channel.consumer_timeout(limit))
@@ -273,7 +273,10 @@ fn holdings(all: &[Done], death: impl Fn(&Done) -> u64) -> Vec<Holding> {
     let mut holdings: Vec<Holding> = Vec::new();
     for (at, one) in all.iter().enumerate() {
         let seat = seat(one.begun.how());
-        if one.begun.what() != What::Door || one.outcome() != Some(Outcome::Fine) || !(attaches(one) || seat.is_some()) {
+        if one.begun.what() != What::Door
+            || one.outcome() != Some(Outcome::Fine)
+            || !(attaches(one) || seat.is_some())
+        {
             continue;
         }
         let incarnation = one.begun.incarnation;

@@ -98,9 +98,8 @@ impl Round {
         let (name, generation) = (pair.name.take(), pair.generation);
         let [publishers, consumers] = [pair.publisher, pair.publisher + 1].map(|at| self.slots[at].log.records());
         let number = FIRST + which as u32;
-        let is_its = |(channel, life): &&(u32, Life)| {
-            *channel == number && life.incarnation / INCARNATIONS == generation
-        };
+        let is_its =
+            |(channel, life): &&(u32, Life)| *channel == number && life.incarnation / INCARNATIONS == generation;
         let history = History {
             kind: Kind::Private,
             publishers,

@@ -191,7 +191,9 @@ impl Round {
             // The logs tell what there is to tell.
             let doors = (0..doors::NAMES).map(|which| format!("{}{which}", self.name(100)));
             let privates = self.pairs.iter().filter_map(|pair| pair.name().cloned()).collect::<Vec<_>>();
-            for name in privates.into_iter().chain(channels.iter().map(|channel| self.name(channel.number))).chain(doors) {
+            for name in
+                privates.into_iter().chain(channels.iter().map(|channel| self.name(channel.number))).chain(doors)
+            {
                 let _ = antiphon::Channel::unlink(&name);
             }
         }
