@@ -2,9 +2,10 @@
 //! and moved; and a checker that proves from their logs that no promise was broken.
 //!
 //! `torture/plan.rs` what a seed decides. `torture/round.rs` the process that starts and buries the others.
-//! `torture/worker.rs` what befalls them; `torture/publisher.rs`, `torture/consumer.rs`, `torture/doors.rs` what they
-//! do. `torture/log.rs` and `torture/bytes.rs` what they write down, and what they send. `torture/history.rs` the logs
-//! put together; `torture/checker.rs` the proof, with what it assumes and what it cannot see;
+//! `torture/private.rs` the pairs that have private channels.
+//! `torture/worker.rs` what befalls them; `torture/publisher.rs`, `torture/consumer.rs`, `torture/doors.rs`,
+//! `torture/cleaner.rs` what they do. `torture/log.rs` and `torture/bytes.rs` what they write down, and what they send. `torture/history.rs` the logs
+//! put together; `torture/checker.rs` the proof, with what it assumes and what it cannot see; `torture/counted.rs` the counters;
 //! `torture/bad_histories.rs` histories that it has to refuse. `torture/figures.rs` what was counted.
 //!
 //! `ci/torture` runs it for long. By environment: `ANTIPHON_TORTURE_SECONDS` (5), or `..._OPERATIONS` and `..._KILLS`
@@ -19,8 +20,12 @@ mod bad_histories;
 mod bytes;
 #[path = "torture/checker.rs"]
 mod checker;
+#[path = "torture/cleaner.rs"]
+mod cleaner;
 #[path = "torture/consumer.rs"]
 mod consumer;
+#[path = "torture/counted.rs"]
+mod counted;
 #[path = "torture/doors.rs"]
 mod doors;
 #[path = "torture/figures.rs"]
@@ -106,6 +111,7 @@ fn work(words: &str) {
         "consume" => consumer::run(words),
         "drain" => consumer::drain(words),
         "reset" => round::reset(words),
+        "clean" => cleaner::run(words),
         _ => doors::race(words),
     }
 }
@@ -153,9 +159,6 @@ fn one_round(test: &str, run: &Path, seed: u64, number: u64, figures: &mut Figur
 /// had here.
 fn surroundings(climate: Climate) -> Option<(Command, &'static str)> {
     let exe = std::env::current_exe().unwrap();
-    if climate == Climate::Plain {
-        return Some((Command::new(exe), "shared"));
-    }
     let megabytes = if climate == Climate::SmallSharedMemory { 3 } else { 256 };
     let mount = format!("mount -t tmpfs -o size={megabytes}m tmpfs /dev/shm &&");
     let mut options = vec!["--mount"];

@@ -3,10 +3,12 @@
 
 use crate::bytes::id;
 use crate::checker::{self, Violation};
+use crate::cleaner;
+use crate::counted;
 use crate::doors;
-use crate::history::{History, Life};
-use crate::log::{CALL, How, MARKED, NAMELESS, NO_LIMIT, NOT_DELIVERED, Outcome, Record, WHOLE, What};
-use crate::plan::Side;
+use crate::history::{Done, History, Life};
+use crate::log::{CALL, FINAL, How, MARKED, NAMELESS, NO_LIMIT, NOT_DELIVERED, Outcome, Record, WHOLE, What};
+use crate::plan::{Kind, Side};
 
 const MILLISECOND: u64 = 1_000_000;
 /// The end of something whose process died in it.
@@ -590,4 +592,207 @@ fn a_name_or_a_seat_that_somebody_has_is_nobody_elses() {
     assert_eq!(two_sit(20), 0);
     assert_eq!(two_sit(40), 0);
     assert_eq!(two_sit(0), 1);
+}
+
+#[test]
+fn what_is_final_is_told_of_a_private_channel_and_again_and_again() {
+    // The consumer dies; the publisher is told of it, with or without the word that it is for good.
+    let tale = |kind: Kind, told: &[u8]| {
+        let mut tale = Tale::new();
+        tale.history.kind = kind;
+        tale.dies(Side::Consumer);
+        for flags in told {
+            let number = tale.begins(How::Publish);
+            tale.ends(number, How::Publish, Outcome::PeerDied, NOT_DELIVERED | flags).limit = 101;
+        }
+        tale
+    };
+    tale(Kind::Private, &[FINAL, FINAL]).passes();
+    tale(Kind::Ordinary, &[0]).passes();
+    tale(Kind::Ordinary, &[FINAL]).fails_by("untrue");
+    tale(Kind::Persistent, &[FINAL]).fails_by("untrue");
+    // Both had sat.
+    tale(Kind::Private, &[0]).fails_by("untrue");
+    assert_eq!(tale(Kind::Private, &[FINAL, 0]).found(), ["untrue", "untrue"]); // And of one death twice.
+
+    // Who may have died before the name went leaves it to the next one; and that is told once.
+    let alone = |told: &[u8]| {
+        let mut tale = tale(Kind::Private, told);
+        // Its attaching never ended.
+        tale.history.consumers.truncate(1);
+        tale
+    };
+    alone(&[0]).passes();
+    alone(&[FINAL, FINAL]).passes();
+    alone(&[FINAL, 0]).fails_by("untrue");
+    alone(&[0, 0]).fails_by("untrue");
+}
+
+#[test]
+fn a_private_channel_takes_one_message_with_it_and_its_name_goes_when_both_sit() {
+    let tale = |messages: u32| {
+        let mut tale = Tale::new();
+        tale.history.kind = Kind::Private;
+        (0..messages).for_each(|_| drop(tale.publishes()));
+        tale
+    };
+    tale(1).passes();
+    tale(2).fails_by("lost");
+
+    // The next consumer finds no name: the one before it may have taken it away, if there was one.
+    let not_found = |has_come_before: bool| {
+        let mut tale = tale(0);
+        if has_come_before {
+            tale.dies(Side::Consumer);
+            tale.consumer += 1;
+        } else {
+            tale.history.consumers.clear();
+        }
+        tale.record(Side::Consumer, 0, What::Attach, How::Open, Outcome::Begun);
+        tale.record(Side::Consumer, 0, What::Attach, How::Open, Outcome::NotFound);
+        tale
+    };
+    not_found(true).passes();
+    not_found(false).fails_by("untrue");
+
+    let mut met = tale(0);
+    assert!(met.history.both_sat() < met.now);
+    met.history.consumers.truncate(1);
+    assert_eq!(met.history.both_sat(), u64::MAX);
+}
+
+#[test]
+fn a_persistent_channel_forgets_neither_its_name_nor_its_message() {
+    let tale = |kind: Kind, messages: u32| {
+        let mut tale = Tale::new();
+        tale.history.kind = kind;
+        (0..messages).for_each(|_| drop(tale.publishes()));
+        tale.dies(Side::Publisher);
+        tale.dies(Side::Consumer);
+        tale
+    };
+    let made_anew = |kind: Kind, messages: u32, outcome: Outcome| {
+        let mut tale = tale(kind, messages);
+        tale.resets(outcome);
+        if outcome == Outcome::HoldsMessage && messages > 0 {
+            tale.comes(Side::Consumer);
+            tale.consumes(1, 0);
+        }
+        tale
+    };
+    made_anew(Kind::Ordinary, 1, Outcome::Fine).passes();
+    made_anew(Kind::Persistent, 0, Outcome::Fine).passes();
+    made_anew(Kind::Persistent, 1, Outcome::Fine).fails_by("lost");
+    made_anew(Kind::Persistent, 1, Outcome::HoldsMessage).passes();
+    made_anew(Kind::Persistent, 0, Outcome::HoldsMessage).fails_by("untrue");
+    made_anew(Kind::Ordinary, 1, Outcome::HoldsMessage).fails_by("untrue");
+
+    // All have gone, and the next one looks for it; or one was killed before, who was making it anew.
+    let looked_for = |kind: Kind, was_reset: bool| {
+        let mut tale = tale(kind, 0);
+        if was_reset {
+            tale.resets(DIED);
+        }
+        tale.consumer += 1;
+        tale.record(Side::Consumer, 0, What::Attach, How::Open, Outcome::Begun);
+        tale.record(Side::Consumer, 0, What::Attach, How::Open, Outcome::NotFound);
+        tale
+    };
+    looked_for(Kind::Ordinary, false).passes();
+    looked_for(Kind::Persistent, true).passes();
+    looked_for(Kind::Persistent, false).fails_by("untrue");
+
+    let left = |kind: Kind| {
+        let mut tale = Tale::new();
+        tale.history.kind = kind;
+        tale.record(Side::Publisher, 9, What::Leave, How::Drop, Outcome::Begun);
+        let number = tale.next();
+        tale.record(Side::Consumer, number, What::Consume, How::Consume, Outcome::Begun);
+        tale.record(Side::Consumer, number, What::Consume, How::Consume, Outcome::Disconnected);
+        tale
+    };
+    left(Kind::Ordinary).passes();
+    left(Kind::Persistent).fails_by("untrue");
+}
+
+#[test]
+fn who_waits_for_a_seat_waits_until_its_time_is_up_and_shares_it_with_nobody() {
+    let lives = [1, 2].map(|incarnation| Life {
+        side: Side::Racer,
+        incarnation,
+        pid: incarnation,
+        started: 0,
+        died: None,
+        gone: 100 * MILLISECOND,
+    });
+    let door = |time: u64, incarnation: u32, how: How, millis: u64, outcome: Outcome| {
+        [(time, Outcome::Begun), (time + millis, outcome)].map(|(time, ended)| {
+            let mut record = Record::new(incarnation, time as u32, What::Door, how, ended);
+            record.number = incarnation * 10 + how as u32;
+            record.time = time * MILLISECOND;
+            // At its beginning the limit, at its end the pid.
+            record.limit = if ended == Outcome::Begun { 5 } else { u32::from(outcome == Outcome::SeatTaken) };
+            record
+        })
+    };
+    let check = |how: How, millis: u64, outcome: Outcome| {
+        let mut records = door(1, 1, How::Create, 1, Outcome::Fine).to_vec();
+        records.extend(door(3, 2, How::Open, 1, Outcome::Fine));
+        records.extend(door(5, 1, How::TakeConsumer, 1, Outcome::Fine));
+        records.extend(door(7, 2, how, millis, outcome));
+        doors::check(&records, &lives, &[]).len()
+    };
+    assert_eq!(check(How::WaitConsumer, 5, Outcome::SeatTaken), 0);
+    assert_eq!(check(How::WaitConsumer, 4, Outcome::SeatTaken), 1);
+    assert_eq!(check(How::TakeConsumer, 1, Outcome::SeatTaken), 0);
+    assert_eq!(check(How::WaitPublisher, 1, Outcome::Fine), 0);
+    assert_eq!(check(How::WaitConsumer, 1, Outcome::Fine), 1);
+}
+
+#[test]
+fn a_cleaner_removes_what_it_may_and_is_refused_nothing_else() {
+    let check = |how: How, outcome: Outcome| {
+        let begun = Record::new(1, 1, What::Clean, how, Outcome::Begun);
+        let ended = (outcome != DIED).then(|| Record::new(1, 1, What::Clean, how, outcome));
+        cleaner::check(&[Done { begun, ended }]).len()
+    };
+    for outcome in [Outcome::Fine, Outcome::NotRemoved, Outcome::InUse, Outcome::Stuck, DIED] {
+        assert_eq!(check(How::Remove, outcome), 0);
+    }
+    assert_eq!(check(How::Remove, Outcome::Other), 1);
+    assert_eq!(check(How::Census, Outcome::Fine), 0);
+    assert_eq!(check(How::Census, Outcome::Stuck), 1);
+}
+
+#[test]
+fn counters_say_what_was_written_down() {
+    let two = || {
+        let mut tale = Tale::new();
+        for _ in 0..2 {
+            let message = tale.publishes();
+            tale.consumes(message, 0);
+        }
+        tale
+    };
+    let check = |tale: &Tale, published, consumed| counted::check(&tale.history, published, consumed).ok();
+    assert_eq!(check(&two(), 2, 2), Some(0));
+    assert_eq!(check(&two(), 3, 2), None);
+    assert_eq!(check(&two(), 2, 1), None);
+    // Who dies in the middle leaves a doubt of one.
+    let mut died = two();
+    died.begins(How::Publish);
+    died.dies(Side::Publisher);
+    assert_eq!([1, 2, 3, 4].map(|published| check(&died, published, 2)), [None, Some(1), Some(1), None]);
+    // One that was dropped counts, one that was given back does not.
+    let mut back = two();
+    let message = back.publishes();
+    let number = back.gets(message, 0);
+    back.lets_go(number, How::Panic, Outcome::Fine);
+    assert_eq!((check(&back, 3, 2), check(&back, 3, 3)), (Some(0), None));
+    // Made anew, it counts from the beginning.
+    let mut anew = two();
+    anew.dies(Side::Publisher);
+    anew.dies(Side::Consumer);
+    anew.resets(Outcome::Fine);
+    assert_eq!((check(&anew, 0, 0), check(&anew, 2, 2)), (Some(0), None));
 }

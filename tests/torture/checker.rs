@@ -38,8 +38,8 @@
 //! * A delay, however long, as long as the watchdog is not woken. Those are figures.
 
 use crate::history::{Done, Event, Fate, Got, History, Life, Sent, done};
-use crate::log::{CALL, How, MARKED, NAMELESS, NOT_DELIVERED, Outcome, WHOLE, What};
-use crate::plan::Side;
+use crate::log::{CALL, FINAL, How, MARKED, NAMELESS, NOT_DELIVERED, Outcome, WHOLE, What};
+use crate::plan::{Kind, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A promise that was broken.
@@ -173,14 +173,24 @@ fn step(state: &State, event: &Event, sent: &[Sent], by_id: &BTreeMap<u64, usize
             }
             Ok(vec![after])
         }
-        Event::Reset { began, is_certain } => {
+        Event::Refused(refused) => {
+            let may_stand = |sent: &&Sent| {
+                let is_loan = sent.done.begun.how() == How::LoanDropped && sent.done.ended.is_some();
+                sent.done.begun.time < refused.begun.time && !sent.is_call() && !sent.is_withdrawn() && !is_loan
+            };
+            match sent.iter().skip(state.next).find(may_stand) {
+                Some(_) => Ok(vec![state.clone()]),
+                None => Err(violation("untrue", refused, "no message can stand there")),
+            }
+        }
+        Event::Reset { began, is_certain, may_lose } => {
             let first_after = sent.partition_point(|sent| sent.done.begun.time < *began);
             let mut after: Vec<State> = if *is_certain { Vec::new() } else { vec![state.clone()] };
             if first_after < state.next {
                 return Ok(after);
             }
             // One message may have stood there, and is gone with the region.
-            let stood = (state.next..first_after).rev().find(|at| sent[*at].is_acknowledged());
+            let stood = (state.next..first_after).rev().find(|at| sent[*at].is_acknowledged() && *may_lose);
             let before = state.skip(sent, stood.unwrap_or(first_after));
             match before {
                 Ok(_) => after.push(State::behind(first_after)),
@@ -364,11 +374,27 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
         let theirs = done(if side == Side::Publisher { &history.consumers } else { &history.publishers });
         let mut told: BTreeSet<(u32, u32)> = BTreeSet::new();
         let mut sat: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut told_finally: BTreeSet<u32> = BTreeSet::new();
+        let both_sat = history.both_sat();
         for one in &all {
             let Some(ended) = one.ended else { continue };
             let mut untrue = |why: &str| found.push(violation("untrue", one, why));
             if one.begun.what() == What::Attach && ended.outcome() == Outcome::Fine {
                 sat.insert(one.begun.incarnation, one.begun.time);
+            }
+            if let Outcome::PeerDied | Outcome::Disconnected = ended.outcome() {
+                let is_private = history.kind == Kind::Private;
+                match (is_private, ended.has(FINAL)) {
+                    (false, true) => untrue("it has a name, by which others may come"),
+                    (true, true) => drop(told_finally.insert(one.begun.incarnation)),
+                    (true, false) if told_finally.contains(&one.begun.incarnation) => {
+                        untrue("it was said before that nobody can come any more");
+                    }
+                    (true, false) if both_sat < one.begun.time => {
+                        untrue("both had sat, so that nobody can come any more");
+                    }
+                    _ => {}
+                }
             }
             match ended.outcome() {
                 Outcome::Begun | Outcome::Fine | Outcome::Nothing => {}
@@ -384,10 +410,14 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
                     if dead.is_empty() {
                         untrue("nobody had died");
                     } else if let ([only], true) = (&dead[..], ended.limit != 0) {
-                        if !told.insert((one.begun.incarnation, only.incarnation)) {
+                        let is_first = told.insert((one.begun.incarnation, only.incarnation));
+                        if !is_first && !ended.has(FINAL) {
                             untrue("it had been told of that death before");
                         }
                     }
+                }
+                Outcome::Disconnected if history.kind == Kind::Persistent => {
+                    untrue("that somebody leaves a persistent channel is no news");
                 }
                 Outcome::Disconnected => {
                     let leaves = |their: &&Done| their.begun.what() == What::Leave && their.begun.time <= ended.time;
@@ -439,20 +469,17 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
                 Outcome::NoDescriptors if history.may_lack_descriptors => {}
                 Outcome::Stuck if history.may_be_stuck => {}
                 Outcome::NotFound => {
-                    // Whoever sat all the time kept the name there.
-                    let peer_sat = theirs.iter().any(|their| {
-                        let life = history.life(peer, their.begun.incarnation);
-                        let left = theirs.iter().find(|leave| {
-                            leave.begun.what() == What::Leave && leave.begun.incarnation == their.begun.incarnation
-                        });
-                        let until = left.map(|leave| leave.begun.time);
-                        let until = until.or(life.and_then(|life| life.died)).unwrap_or(u64::MAX);
-                        their.begun.what() == What::Attach
-                            && their.outcome() == Some(Outcome::Fine)
-                            && their.end() < one.begun.time
-                            && until > ended.time
-                    });
-                    if one.begun.how() != How::Open || peer_sat {
+                    // Whoever sat all the time kept the name there: of a private one, if it was alone all the time.
+                    let mut sittings = history.sittings(peer).into_iter();
+                    let peer_sat = sittings.any(|their| their.since < one.begun.time && their.until > ended.time);
+                    let begins = |done: &&Done| {
+                        done.begun.what() == What::Attach && done.begun.incarnation != one.begun.incarnation
+                    };
+                    let mut begun_before = all.iter().filter(begins).map(|done| done.begun.time);
+                    let may_be_closed =
+                        history.kind == Kind::Private && begun_before.any(|begun| begun < one.begun.time);
+                    let is_forgotten = history.kind == Kind::Persistent && stood_before(history, one.begun.time);
+                    if one.begun.how() != How::Open || peer_sat && !may_be_closed || is_forgotten {
                         untrue("it was there");
                     }
                 }
@@ -464,11 +491,25 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
     for one in done(&history.resetters) {
         let lacks_space = history.may_lack_space && one.outcome() == Some(Outcome::NoSpace);
         let lacks = lacks_space || history.may_lack_descriptors && one.outcome() == Some(Outcome::NoDescriptors);
-        let is_good = matches!(one.outcome(), None | Some(Outcome::Fine));
+        // Whether a message stood there, the walk finds out.
+        let is_refused = history.kind == Kind::Persistent && one.outcome() == Some(Outcome::HoldsMessage);
+        let is_good = is_refused || matches!(one.outcome(), None | Some(Outcome::Fine));
         if !is_good && !lacks {
             found.push(violation("untrue", &one, "nobody lived"));
         }
     }
+}
+
+/// Whether a persistent channel was there at a time: somebody had it, and nobody took it away since.
+fn stood_before(history: &History, time: u64) -> bool {
+    let resets = done(&history.resetters);
+    let made = resets.iter().filter(|done| done.outcome() == Some(Outcome::Fine)).map(Done::end);
+    let sides = [Side::Publisher, Side::Consumer];
+    let sat = sides.iter().flat_map(|side| history.sittings(*side)).map(|sitting| sitting.since);
+    let Some(last) = sat.chain(made).filter(|since| *since < time).max() else { return false };
+    // Who fails while it makes one anew may have taken the old one away.
+    let may_remove = |done: &Done| !matches!(done.outcome(), Some(Outcome::Fine | Outcome::HoldsMessage));
+    !resets.iter().any(|done| may_remove(done) && done.begun.time > last && done.begun.time < time)
 }
 
 fn is_loan(how: How) -> bool {

@@ -1,9 +1,9 @@
 //! The process that consumes and replies.
 
 use crate::bytes::{self, NAMED_FROM, first_bytes};
-use crate::log::{CALL, How, Log, MARKED, NAMELESS, NO_LIMIT, Outcome, Record, WHOLE, What};
+use crate::log::{CALL, FINAL, How, Log, MARKED, NAMELESS, NO_LIMIT, Outcome, Record, WHOLE, What};
 use crate::plan::{self, Side};
-use crate::publisher::attach;
+use crate::publisher::{FINALS, attach};
 use crate::worker::{Worker, fork_and_try, is_refused, log_path, millis};
 use antiphon::{Channel, Consumer, Error, Message};
 use std::io::Read;
@@ -21,6 +21,7 @@ pub fn run(words: &[String]) {
     let Some((channel, mut consumer)) = attach(&mut worker, Channel::consumer) else { return };
     let channel = (worker.dice.below(2) == 0).then_some(channel);
     let mut into = Vec::new();
+    let mut finals = 0;
     for _ in 0..worker.life.operations {
         // The last publisher says so before it leaves: so a consumer that sat before that hears of its leaving.
         if is_done() {
@@ -32,7 +33,10 @@ pub fn run(words: &[String]) {
         if let Some(wait) = plan::other_wait(&mut worker.dice) {
             consumer.set_wait(wait);
         }
-        consume(&mut worker, &mut consumer, &mut into);
+        finals += u32::from(consume(&mut worker, &mut consumer, &mut into));
+        if finals > FINALS {
+            break;
+        }
     }
     let leaves = is_done();
     worker.finish((consumer, channel), leaves);
@@ -70,7 +74,8 @@ pub fn drain(words: &[String]) {
 const WAYS: &[How] =
     &[How::Consume, How::Consume, How::TryConsume, How::ConsumeTimeout, How::Into, How::Into, How::IntoTimeout];
 
-fn consume(worker: &mut Worker, consumer: &mut Consumer, into: &mut Vec<u8>) {
+/// Whether it was told that no next one can come.
+fn consume(worker: &mut Worker, consumer: &mut Consumer, into: &mut Vec<u8>) -> bool {
     let how = WAYS[worker.dice.below(WAYS.len() as u64) as usize];
     let mut begun = worker.begin(What::Consume, how);
     begun.limit = match how {
@@ -87,7 +92,11 @@ fn consume(worker: &mut Worker, consumer: &mut Consumer, into: &mut Vec<u8>) {
         _ => consumer.consume_into_timeout(into, limit).map(Some),
     };
     match got {
-        Err(error) => worker.log.append(worker.end::<()>(&begun, &Err(error))),
+        Err(error) => {
+            let ended = worker.end::<()>(&begun, &Err(error));
+            worker.log.append(ended);
+            return ended.has(FINAL);
+        }
         Ok(None) => {
             let nothing = Record::new(begun.incarnation, begun.number, What::Consume, how, Outcome::Nothing);
             worker.log.append(nothing);
@@ -98,6 +107,7 @@ fn consume(worker: &mut Worker, consumer: &mut Consumer, into: &mut Vec<u8>) {
             take(worker, &begun, message, copied, false);
         }
     }
+    false
 }
 
 /// Writes down what came, looks at all of it, and lets go of it in one of the ways there are.

@@ -4,7 +4,7 @@
 use crate::bytes::{self, first_bytes};
 use crate::history::{Done, Life, done};
 use crate::log::{How, MARKED, Outcome, Record, What};
-use crate::worker::Worker;
+use crate::worker::{Worker, millis};
 use antiphon::{Channel, Consumer, Error, Publisher};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,8 +32,14 @@ pub fn race(words: &[String]) {
                     (open, publisher, consumer) = (Some(channel), None, None);
                 }
             }
-            (Some(channel), 1 | 2) => sit(&mut worker, How::TakePublisher, &mut publisher, || channel.publisher()),
-            (Some(channel), 3 | 4) => sit(&mut worker, How::TakeConsumer, &mut consumer, || channel.consumer()),
+            (Some(channel), 1) => sit(&mut worker, How::TakePublisher, &mut publisher, |_| channel.publisher()),
+            (Some(channel), 2) => {
+                sit(&mut worker, How::WaitPublisher, &mut publisher, |limit| channel.publisher_timeout(limit))
+            }
+            (Some(channel), 3) => sit(&mut worker, How::TakeConsumer, &mut consumer, |_| channel.consumer()),
+            (Some(channel), 4) => {
+                sit(&mut worker, How::WaitConsumer, &mut consumer, |limit| channel.consumer_timeout(limit))
+            }
             (Some(_), 5) => {
                 let begun = worker.begin(What::Leave, How::Drop);
                 worker.log.append(begun);
@@ -69,13 +75,16 @@ fn at_the_door(worker: &mut Worker) -> Option<Channel> {
     result.ok().flatten()
 }
 
-fn sit<E>(worker: &mut Worker, how: How, seat: &mut Option<E>, take: impl FnOnce() -> Result<E, Error>) {
+fn sit<E>(worker: &mut Worker, how: How, seat: &mut Option<E>, take: impl FnOnce(Duration) -> Result<E, Error>) {
     if seat.is_some() {
         return;
     }
-    let begun = worker.begin(What::Door, how);
+    let mut begun = worker.begin(What::Door, how);
+    if waits(how) {
+        begun.limit = worker.limit().min(200);
+    }
     worker.log.append(begun);
-    let result = take();
+    let result = take(millis(begun.limit).unwrap_or_default());
     worker.log.append(worker.end(&begun, &result));
     *seat = result.ok();
 }
@@ -116,6 +125,20 @@ fn consume(worker: &mut Worker, consumer: &mut Consumer) {
             drop(message);
             worker.log.append(worker.end(&letting, &Ok(())));
         }
+    }
+}
+
+/// Whether it waits for the seat.
+fn waits(how: How) -> bool {
+    matches!(how, How::WaitPublisher | How::WaitConsumer)
+}
+
+/// Which seat it is, where it is one, whichever way it is taken.
+fn seat(how: How) -> Option<How> {
+    match how {
+        How::TakePublisher | How::WaitPublisher => Some(How::TakePublisher),
+        How::TakeConsumer | How::WaitConsumer => Some(How::TakeConsumer),
+        _ => None,
     }
 }
 
@@ -166,8 +189,8 @@ pub fn check(records: &[Record], lives: &[Life], may_lack: &[Outcome]) -> Vec<St
             (Outcome::NotFound, What::Door, How::Open | How::Unlink) => true,
             (Outcome::InUse, What::Door, How::Create) => lived(ended.limit, one),
             // Who dies while it sits down has no pid there yet.
-            (Outcome::SeatTaken, What::Door, How::TakePublisher | How::TakeConsumer) => {
-                ended.limit == 0 || lived(ended.limit, one)
+            (Outcome::SeatTaken, What::Door, how) if seat(how).is_some() => {
+                (ended.limit == 0 || lived(ended.limit, one)) && (!waits(how) || one.kept_its_limit())
             }
             (Outcome::PeerDied, What::Send | What::Consume, _) => {
                 lives.iter().any(|life| life.died.is_some_and(|died| died <= ended.time))
@@ -249,8 +272,11 @@ fn holdings(all: &[Done], death: impl Fn(&Done) -> u64) -> Vec<Holding> {
     let attaches = |one: &Done| matches!(one.begun.how(), How::Create | How::Open | How::OpenOrCreate);
     let mut holdings: Vec<Holding> = Vec::new();
     for (at, one) in all.iter().enumerate() {
-        let sits = matches!(one.begun.how(), How::TakePublisher | How::TakeConsumer);
-        if one.begun.what() != What::Door || one.outcome() != Some(Outcome::Fine) || !(attaches(one) || sits) {
+        let seat = seat(one.begun.how());
+        if one.begun.what() != What::Door
+            || one.outcome() != Some(Outcome::Fine)
+            || !(attaches(one) || seat.is_some())
+        {
             continue;
         }
         let incarnation = one.begun.incarnation;
@@ -259,10 +285,10 @@ fn holdings(all: &[Done], death: impl Fn(&Done) -> u64) -> Vec<Holding> {
         let until = over.map_or(u64::MAX, |other| other.begun.time).min(death(one));
         let opened = holdings.iter().rev().find(|held| held.incarnation == incarnation && held.what == How::Open);
         let (which, begun) = match opened {
-            Some(opened) if sits => (opened.which, opened.begun),
+            Some(opened) if seat.is_some() => (opened.which, opened.begun),
             _ => (one.begun.spare, one.begun.time),
         };
-        let what = if sits { one.begun.how() } else { How::Open };
+        let what = seat.unwrap_or(How::Open);
         holdings.push(Holding { incarnation, which, what, begun, since: one.end(), until });
     }
     holdings

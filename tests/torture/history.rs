@@ -2,7 +2,7 @@
 
 use crate::bytes::id;
 use crate::log::{CALL, How, NO_LIMIT, Outcome, Record, What};
-use crate::plan::Side;
+use crate::plan::{Kind, Side};
 use std::collections::BTreeMap;
 
 /// One process's life, as the one who started it saw it.
@@ -19,9 +19,19 @@ pub struct Life {
     pub gone: u64,
 }
 
+/// Who sat at an end.
+#[derive(Debug, Clone, Copy)]
+pub struct Sitting {
+    /// From then on for certain.
+    pub since: u64,
+    /// When it was about to leave, or to die.
+    pub until: u64,
+}
+
 /// Everything that is known of one channel.
 #[derive(Debug, Default)]
 pub struct History {
+    pub kind: Kind,
     pub publishers: Vec<Record>,
     pub consumers: Vec<Record>,
     pub resetters: Vec<Record>,
@@ -146,7 +156,11 @@ pub enum Event {
     Reset {
         began: u64,
         is_certain: bool,
+        /// A message that stands there goes with it.
+        may_lose: bool,
     },
+    /// It was not made anew, for the sake of a message.
+    Refused(Done),
 }
 
 impl Event {
@@ -156,6 +170,7 @@ impl Event {
             // It comes before whatever its successor gets.
             Event::DiedConsuming { time, .. } => *time,
             Event::Reset { began, .. } => *began,
+            Event::Refused(done) => done.begun.time,
         }
     }
 }
@@ -185,12 +200,44 @@ impl History {
         }
         for reset in done(&self.resetters).iter().filter(|done| done.begun.what() == What::Reset) {
             let is_certain = reset.outcome() == Some(Outcome::Fine);
-            if reset.outcome() != Some(Outcome::InUse) {
-                events.push(Event::Reset { began: reset.begun.time, is_certain });
+            let may_lose = self.kind != Kind::Persistent;
+            match reset.outcome() {
+                Some(Outcome::InUse) => {}
+                Some(Outcome::HoldsMessage) => events.push(Event::Refused(*reset)),
+                _ => events.push(Event::Reset { began: reset.begun.time, is_certain, may_lose }),
             }
         }
         events.sort_by_key(Event::time);
+        if self.kind == Kind::Private {
+            // When nobody has it any more, nobody can come to it.
+            events.push(Event::Reset { began: u64::MAX, is_certain: true, may_lose: true });
+        }
         events
+    }
+
+    /// Who sat at an end, and when for certain.
+    pub fn sittings(&self, side: Side) -> Vec<Sitting> {
+        let all = done(if side == Side::Publisher { &self.publishers } else { &self.consumers });
+        let attached = all.iter().filter(|done| done.begun.what() == What::Attach);
+        let sitting = |attached: &Done| {
+            let incarnation = attached.begun.incarnation;
+            let leaves = |done: &&Done| done.begun.what() == What::Leave && done.begun.incarnation == incarnation;
+            let left = all.iter().find(leaves).map(|leaving| leaving.begun.time);
+            let died = self.life(side, incarnation).map(|life| life.died.unwrap_or(life.gone));
+            let until = [left, died].into_iter().flatten().min().unwrap_or(u64::MAX);
+            Sitting { since: attached.end(), until }
+        };
+        attached.filter(|done| done.outcome() == Some(Outcome::Fine)).map(sitting).collect()
+    }
+
+    /// From when on both ends were attached at once for certain; a time that never comes where they were not.
+    pub fn both_sat(&self) -> u64 {
+        let consumers = self.sittings(Side::Consumer);
+        let met = |one: &Sitting| {
+            let meets = consumers.iter().filter(|other| one.since.max(other.since) < one.until.min(other.until));
+            meets.map(|other| one.since.max(other.since)).min()
+        };
+        self.sittings(Side::Publisher).iter().filter_map(met).min().unwrap_or(u64::MAX)
     }
 
     fn got(&self, all: &[Done], at: usize) -> Got {

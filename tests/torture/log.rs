@@ -27,7 +27,7 @@ pub(crate) use numbered;
 
 numbered! {
     /// What is done.
-    What { Attach, Send, Consume, LetGo, Leave, Reset, Door, Altered }
+    What { Attach, Send, Consume, LetGo, Leave, Reset, Door, Clean, Altered }
 }
 
 numbered! {
@@ -42,7 +42,9 @@ numbered! {
         // Letting go.
         Drop, Forget, Panic, Reply, ReplyTimeout,
         // At the door.
-        Create, Open, OpenOrCreate, Unlink, TakePublisher, TakeConsumer,
+        Create, Open, OpenOrCreate, Unlink, TakePublisher, TakeConsumer, WaitPublisher, WaitConsumer, Private,
+        // Cleaning.
+        Census, Remove,
     }
 }
 
@@ -50,7 +52,7 @@ numbered! {
     /// What came of it.
     Outcome {
         Begun, Fine, Nothing, PeerDied, Disconnected, TimedOut, Aborted, NoReply, NotACall, CallerGone, TooLong,
-        NoSpace, NoDescriptors, NotFound, InUse, SeatTaken, Stuck, Forked, Other,
+        NoSpace, NoDescriptors, NotFound, InUse, HoldsMessage, SeatTaken, Stuck, Forked, NotRemoved, Other,
     }
 }
 
@@ -64,6 +66,9 @@ pub const WHOLE: u8 = 4;
 pub const NAMELESS: u8 = 8;
 /// The error says that nothing was delivered.
 pub const NOT_DELIVERED: u8 = 16;
+
+/// The error says that no next one can come.
+pub const FINAL: u8 = 32;
 
 /// One thing that was begun, or that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +131,14 @@ impl std::fmt::Display for Record {
         } else if self.len > 0 || self.id > 0 {
             write!(f, ", {} bytes of {from}.{of}", self.len)?;
         }
-        for (flag, word) in [(CALL, "call"), (MARKED, "marked"), (WHOLE, "whole"), (NOT_DELIVERED, "not delivered")] {
+        let words = [
+            (CALL, "call"),
+            (MARKED, "marked"),
+            (WHOLE, "whole"),
+            (NOT_DELIVERED, "not delivered"),
+            (FINAL, "final"),
+        ];
+        for (flag, word) in words {
             if self.has(flag) {
                 write!(f, ", {word}")?;
             }
@@ -167,6 +179,35 @@ pub struct Head {
     pub not_refused: AtomicU64,
     pub moves: AtomicU64,
     pub panics: AtomicU64,
+    /// The name of the private channel that this side made: its length, and its bytes.
+    name: [AtomicU64; 5],
+    /// The name leads nowhere any more.
+    pub name_is_gone: AtomicU64,
+}
+
+impl Head {
+    /// Hands the name of a private channel to whoever starts the other side.
+    pub fn hand_over(&self, name: &str) {
+        let mut bytes = [0; 32];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        for (word, bytes) in self.name[1..].iter().zip(bytes.chunks_exact(8)) {
+            word.store(bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), Relaxed);
+        }
+        self.name[0].store(name.len() as u64, Release);
+    }
+
+    pub fn handed_over(&self) -> Option<String> {
+        let len = self.name[0].load(Acquire) as usize;
+        let bytes = self.name[1..].iter().flat_map(|word| word.load(Relaxed).to_le_bytes());
+        (len > 0).then(|| String::from_utf8(bytes.take(len).collect()).expect("a name"))
+    }
+
+    /// Nothing was written yet, and nothing handed over.
+    pub fn begin_anew(&self) {
+        self.records.store(0, Relaxed);
+        self.name[0].store(0, Relaxed);
+        self.name_is_gone.store(0, Relaxed);
+    }
 }
 
 const HEAD: usize = 4096;

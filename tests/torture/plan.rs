@@ -8,12 +8,27 @@ use antiphon::Wait;
 
 numbered! {
     /// What a round is under, besides the kills that each has.
-    Climate { Plain, Signals, Stops, SmallSharedMemory, FewDescriptors, Forks, ReusedPids, Moves, JumpingClock, Everything }
+    Climate {
+        Plain, Signals, Stops, SmallSharedMemory, FewDescriptors, Forks, ReusedPids, Moves, JumpingClock, Cleaning,
+        Everything,
+    }
 }
 
 numbered! {
-    /// Which process of a channel; the last two have none of their own.
-    Side { Publisher, Consumer, Resetter, Racer }
+    /// Which process of a channel; the last ones have none of their own.
+    Side { Publisher, Consumer, Resetter, Racer, Cleaner }
+}
+
+numbered! {
+    /// Of which kind a channel is.
+    Kind { Ordinary, Persistent, Private }
+}
+
+#[allow(clippy::derivable_impls)] // The macro derives for all alike.
+impl Default for Kind {
+    fn default() -> Kind {
+        Kind::Ordinary
+    }
 }
 
 /// How a process's life ends.
@@ -70,6 +85,7 @@ impl Life {
 pub struct Channel {
     pub number: u32,
     pub capacity: usize,
+    pub kind: Kind,
     /// Of its publishers together.
     pub operations: u64,
 }
@@ -89,7 +105,9 @@ pub fn channels(seed: u64) -> Vec<Channel> {
     (0..3 + dice.below(3) as u32)
         .map(|number| {
             let capacity = [1, 1, 1, 2, 16][dice.below(5) as usize] * 64 * 1024;
-            Channel { number, capacity, operations: 400 + dice.below(800) }
+            let operations = 400 + dice.below(800);
+            let kind = if one_in(&mut dice, 3) { Kind::Persistent } else { Kind::Ordinary };
+            Channel { number, capacity, kind, operations }
         })
         .collect()
 }
@@ -105,12 +123,17 @@ fn scaled(dice: &mut Dice, most: u64) -> u64 {
 }
 
 /// A step that this side may come to, sooner or later.
-fn step(dice: &mut Dice, side: Side) -> &'static str {
+fn step(dice: &mut Dice, side: Side, kind: Kind) -> &'static str {
+    let is_private = kind == Kind::Private;
+    // What is private lives briefly: half of them are to die while they come or go.
+    let comes_or_goes = is_private && one_in(dice, 2);
     let is_of_side = |step: &&&str| match side {
+        _ if comes_or_goes => ["private", "create", "open", "attach", "detach", "unlink"].contains(&room(step)),
         Side::Publisher => ["open", "attach", "send", "call", "flow", "sleep", "detach"].contains(&room(step)),
         Side::Consumer => ["open", "attach", "consume", "reply", "flow", "sleep", "detach"].contains(&room(step)),
         Side::Resetter => ["create", "reclaim", "unlink", "detach"].contains(&room(step)),
         Side::Racer => ["create", "open", "attach", "detach", "unlink", "reclaim"].contains(&room(step)),
+        Side::Cleaner => room(step) == "unlink",
     };
     let steps: Vec<_> = antiphon::steps::ALL.iter().filter(is_of_side).collect();
     steps[dice.below(steps.len() as u64) as usize]
@@ -120,7 +143,7 @@ fn room(step: &str) -> &str {
     step.split(':').next().unwrap_or_default()
 }
 
-pub fn life(climate: Climate, dice: &mut Dice, side: Side) -> Life {
+pub fn life(climate: Climate, dice: &mut Dice, side: Side, kind: Kind) -> Life {
     let all = climate == Climate::Everything;
     let is = |one: Climate| climate == one || all;
     let wait = match dice.below(8) {
@@ -129,28 +152,29 @@ pub fn life(climate: Climate, dice: &mut Dice, side: Side) -> Life {
         _ => Wait::Adaptive,
     };
     let most = match side {
+        Side::Publisher | Side::Consumer if kind == Kind::Private => 1 << dice.below(6),
         Side::Publisher | Side::Consumer => 1 << dice.below(9),
         Side::Resetter => 1,
-        Side::Racer => 1 << dice.below(6),
+        Side::Racer | Side::Cleaner => 1 << dice.below(6),
     };
     let operations = 1 + dice.below(most) as u32 + most as u32 / 2;
     let nth = 1 + scaled(dice, 7) as u32;
-    let at_the_door = side == Side::Resetter || side == Side::Racer || one_in(dice, 3);
+    let at_the_door = side > Side::Consumer || one_in(dice, if kind == Kind::Private { 1 } else { 3 });
     let ending = match dice.below(20) {
         0 | 1 => Ending::Leaves,
         2 => Ending::Exits,
-        3..=11 => Ending::AtStep { step: step(dice, side), nth: if at_the_door { 1 } else { nth } },
+        3..=11 => Ending::AtStep { step: step(dice, side, kind), nth: if at_the_door { 1 } else { nth } },
         _ => Ending::Around { operation: dice.below(u64::from(operations)) as u32, nanos: scaled(dice, 25) },
     };
     let few = if all { 4 } else { 1 };
-    let mut stop = Stop { step: step(dice, side), nth, millis: 50 + scaled(dice, 11) as u32 };
+    let mut stop = Stop { step: step(dice, side, kind), nth, millis: 50 + scaled(dice, 11) as u32 };
     if ["send", "call", "consume", "reply", "flow", "sleep"].contains(&room(stop.step)) {
         stop.millis += dice.below(800) as u32;
     } else {
         stop.nth = 1; // And short: who stops at the door keeps all others of the name out.
     }
     let stops = is(Climate::Stops) && one_in(dice, 4 * few);
-    let has_few = is(Climate::FewDescriptors) && one_in(dice, few);
+    let has_few = is(Climate::FewDescriptors) && side != Side::Cleaner && one_in(dice, few);
     let forks = is(Climate::Forks) && one_in(dice, few);
     let naps = if one_in(dice, 3) { dice.roll() | 1 } else { 0 };
     Life {
@@ -195,7 +219,7 @@ fn the_same_seed_plans_the_same_and_another_one_something_else() {
     let plan = |seed: u64| {
         let lives = (0..20).map(|incarnation| {
             let mut dice = dice(seed, 1, Side::Consumer, incarnation);
-            let life = life(Climate::Everything, &mut dice, Side::Consumer);
+            let life = life(Climate::Everything, &mut dice, Side::Consumer, Kind::Ordinary);
             let lens: Vec<usize> = (0..20).map(|_| len(&mut dice, 65536)).collect();
             format!("{life:?} {lens:?}")
         });

@@ -1,8 +1,8 @@
 //! The process that publishes and calls.
 
 use crate::bytes::{self, NAMED_FROM, name_of_message};
-use crate::log::{CALL, How, NAMELESS, NO_LIMIT, Outcome, Record, What};
-use crate::plan;
+use crate::log::{CALL, FINAL, How, NAMELESS, NO_LIMIT, Outcome, Record, What};
+use crate::plan::{self, Kind};
 use crate::worker::{Worker, fork_and_try, is_refused, millis};
 use antiphon::{Channel, Error, Publisher};
 use std::io::{IoSlice, Write};
@@ -15,6 +15,7 @@ pub fn run(words: &[String]) {
     let channel = (worker.dice.below(2) == 0).then_some(channel);
     let mut reply = Vec::new();
     let mut is_last = false;
+    let mut finals = 0;
     for _ in 0..worker.life.operations {
         if worker.log.head().moves_on(worker.orders.operations) {
             is_last = true;
@@ -34,7 +35,10 @@ pub fn run(words: &[String]) {
         if let Some(wait) = plan::other_wait(&mut worker.dice) {
             publisher.set_wait(wait);
         }
-        send(&mut worker, &mut publisher, &mut reply);
+        finals += u32::from(send(&mut worker, &mut publisher, &mut reply).has(FINAL));
+        if finals > FINALS {
+            break;
+        }
     }
     if is_last {
         worker.log.head().done.store(1, Relaxed);
@@ -42,17 +46,27 @@ pub fn run(words: &[String]) {
     worker.finish((publisher, channel), is_last);
 }
 
+/// How often one goes on after it was told that no next one can come.
+pub const FINALS: u32 = 3;
+
 /// Opens, and takes a seat; tries again where there is no room yet. Nothing where the plan is to leave before that.
 pub fn attach<E>(worker: &mut Worker, sit: fn(&Channel) -> Result<E, Error>) -> Option<(Channel, E)> {
     worker.befall();
     for attempt in 0..2000u32 {
-        let how = if worker.dice.below(2) == 0 { How::Open } else { How::OpenOrCreate };
+        let is_private = worker.orders.kind == Kind::Private;
+        let how = match worker.dice.below(2) {
+            _ if worker.orders.name.is_empty() => How::Private,
+            0 => How::Open,
+            _ if is_private => How::Open,
+            _ => How::OpenOrCreate,
+        };
         let begun = worker.begin(What::Attach, how);
         worker.log.append(begun);
         let options = worker.options();
         let name = worker.orders.name.clone();
         let opened = match how {
             How::Open => options.open(&name),
+            How::Private => options.private().inspect(|channel| worker.hand_over(channel.name())),
             _ => options.open_or_create(&name),
         };
         let seated = opened.and_then(|channel| sit(&channel).map(|end| (channel, end)));
@@ -63,6 +77,10 @@ pub fn attach<E>(worker: &mut Worker, sit: fn(&Channel) -> Result<E, Error>) -> 
             Err(_) if matches!(ended.outcome(), Outcome::NoDescriptors) => {
                 worker.give_descriptors_back();
                 worker.take_descriptors(attempt as usize % 24);
+            }
+            Err(_) if is_private && ended.outcome() == Outcome::NotFound => {
+                worker.log.head().name_is_gone.store(1, Relaxed);
+                break;
             }
             Err(_) if matches!(ended.outcome(), Outcome::NotFound | Outcome::NoSpace) => {
                 std::thread::sleep(Duration::from_millis(2)); // For others to give room.
@@ -101,7 +119,7 @@ const WAYS: &[How] = &[
     How::LoanCallTimeout,
 ];
 
-fn send(worker: &mut Worker, publisher: &mut Publisher, reply: &mut Vec<u8>) {
+fn send(worker: &mut Worker, publisher: &mut Publisher, reply: &mut Vec<u8>) -> Record {
     let how = WAYS[worker.dice.below(WAYS.len() as u64) as usize];
     let capacity = worker.orders.capacity;
     let mut len = plan::len(&mut worker.dice, capacity);
@@ -180,6 +198,7 @@ fn send(worker: &mut Worker, publisher: &mut Publisher, reply: &mut Vec<u8>) {
         ended.flags |= if reply.len() < NAMED_FROM { NAMELESS } else { 0 };
     }
     worker.log.append(ended);
+    ended
 }
 
 /// The loan with the message in it, written in one of two ways, and as long as the message.

@@ -2,19 +2,27 @@
 //! gone. In a /dev/shm of its own, and under whatever else the climate wants.
 
 use crate::checker;
+use crate::cleaner;
+use crate::counted;
 use crate::doors;
 use crate::figures::Figures;
 use crate::history::{History, Life, done};
 use crate::log::{Log, Outcome, Record, What, now};
-use crate::plan::{self, Channel, Climate, Side};
+use crate::plan::{self, Channel, Climate, Kind, Side};
 use crate::support::{Dice, say};
 use crate::worker::{Orders, Worker, log_path};
 use antiphon::Error;
+use antiphon::census::{self, Entry, RemoveOptions, State};
+use private::Pair;
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+
+#[path = "private.rs"]
+mod private;
 
 /// For a worker: the words of its orders.
 pub const WORK: &str = "ANTIPHON_TORTURE_WORK";
@@ -33,6 +41,9 @@ struct Round {
     last_pid: u32,
     /// In some rounds the first channel is held open all the time: so nobody may make it anew.
     held: Option<antiphon::Channel>,
+    pairs: Vec<Pair>,
+    /// What was in /dev/shm before.
+    before: BTreeSet<String>,
 }
 
 /// A place for one process at a time.
@@ -43,6 +54,13 @@ struct Slot {
     is_finished: bool,
     /// It waits for the other end to go, so that the region is made anew.
     waits_for_reset: bool,
+}
+
+impl Slot {
+    /// Of a channel that is not private: these decide when the round is over.
+    fn is_ordinary(&self) -> bool {
+        self.orders.side <= Side::Consumer && self.orders.kind != Kind::Private
+    }
 }
 
 struct Running {
@@ -72,6 +90,8 @@ pub fn run(test: &str, words: &[String]) {
         side: Side::Publisher,
         incarnation: 0,
         name: words[3].clone(),
+        kind: Kind::Ordinary,
+        has_own_shm: words[4] == "own",
         slot: 0,
     };
     let mut round = Round {
@@ -84,9 +104,10 @@ pub fn run(test: &str, words: &[String]) {
         violations: Vec::new(),
         last_pid: 0,
         held: None,
+        pairs: Vec::new(),
+        before: names_in_shm(),
     };
-    let has_own_shm = words[4] == "own";
-    round.run(has_own_shm);
+    round.run();
     say(format_args!("figures {}", round.figures.to_line()));
     for violation in &round.violations {
         say(format_args!("violation {}", violation.replace('\n', "\u{1f}")));
@@ -104,7 +125,8 @@ pub fn die_with_parent() {
 }
 
 impl Round {
-    fn run(&mut self, has_own_shm: bool) {
+    fn run(&mut self) {
+        let has_own_shm = self.orders.has_own_shm;
         let channels = plan::channels(self.orders.seed);
         for channel in &channels {
             for side in [Side::Publisher, Side::Consumer, Side::Resetter] {
@@ -113,23 +135,33 @@ impl Round {
             }
         }
         for racer in 0..doors::RACERS {
-            let channel = Channel { number: 100, capacity: 64 * 1024, operations: 0 };
-            let slot = self.slot(&channel, Side::Racer, racer);
+            let slot = self.slot(&OTHERS, Side::Racer, racer);
             self.slots.push(slot);
         }
+        if matches!(self.orders.climate, Climate::Cleaning | Climate::Everything) {
+            let mut slot = self.slot(&OTHERS, Side::Cleaner, 0);
+            slot.orders.name.clone_from(&self.orders.name);
+            self.slots.push(slot);
+        }
+        let alone = self.slots.len();
+        self.add_pairs();
         let is_over = |round: &Round| {
-            let mut working = round.slots.iter().filter(|slot| slot.orders.side <= Side::Consumer);
+            let mut working = round.slots.iter().filter(|slot| slot.is_ordinary());
             working.all(|slot| slot.is_finished) && round.slots.iter().all(|slot| slot.running.is_none())
         };
         // Not where others are stopped: one that is stopped at the door would keep this process from letting it go on.
         if !self.has_stops() && self.dice.below(2) == 0 {
             let options = antiphon::ChannelOptions::new().capacity(channels[0].capacity);
+            let options = options.persistent(channels[0].kind == Kind::Persistent);
             self.held = options.create(&self.name(0)).ok();
         }
         while !is_over(self) && self.violations.is_empty() {
             self.try_to_make_what_is_held();
-            for at in 0..self.slots.len() {
+            for at in 0..alone {
                 self.look_after(at);
+            }
+            for pair in 0..self.pairs.len() {
+                self.look_after_pair(pair);
             }
             if has_own_shm && matches!(self.orders.climate, Climate::SmallSharedMemory) {
                 self.move_ballast();
@@ -141,18 +173,27 @@ impl Round {
         if has_own_shm {
             let _ = std::fs::remove_file("/dev/shm/ballast");
         }
+        // Takes nothing that a drain is to find.
+        self.clean();
         for channel in &channels {
+            self.check_counters(channel);
             self.drain(channel);
             self.check(channel);
+            self.remove_kept(channel);
         }
         self.check_doors();
+        self.check_cleaner();
+        self.clean();
         self.check_leftovers(has_own_shm);
         if self.violations.is_empty() {
             let _ = std::fs::remove_dir_all(&self.orders.folder);
         } else {
             // The logs tell what there is to tell.
             let doors = (0..doors::NAMES).map(|which| format!("{}{which}", self.name(100)));
-            for name in channels.iter().map(|channel| self.name(channel.number)).chain(doors) {
+            let privates = self.pairs.iter().filter_map(|pair| pair.name().cloned()).collect::<Vec<_>>();
+            for name in
+                privates.into_iter().chain(channels.iter().map(|channel| self.name(channel.number))).chain(doors)
+            {
                 let _ = antiphon::Channel::unlink(&name);
             }
         }
@@ -169,6 +210,7 @@ impl Round {
             capacity: channel.capacity,
             operations: channel.operations,
             side,
+            kind: channel.kind,
             incarnation: slot * doors::INCARNATIONS,
             slot,
             name: self.name(channel.number),
@@ -180,6 +222,8 @@ impl Round {
 
     fn name(&self, channel: u32) -> String {
         match channel {
+            // Who makes a private one learns its name then.
+            private::FIRST.. => String::new(),
             100 => format!("{}-d", self.orders.name),
             number => format!("{}-{number}", self.orders.name),
         }
@@ -222,8 +266,8 @@ impl Round {
                     }
                 }
             }
-            Side::Racer => {
-                let mut working = self.slots.iter().filter(|slot| slot.orders.side <= Side::Consumer);
+            Side::Racer | Side::Cleaner => {
+                let mut working = self.slots.iter().filter(|slot| slot.is_ordinary());
                 if !working.all(|slot| slot.is_finished) {
                     self.start(at);
                 }
@@ -243,6 +287,7 @@ impl Round {
             Side::Consumer => "consume",
             Side::Resetter => "reset",
             Side::Racer => "race",
+            Side::Cleaner => "clean",
         };
         let head = slot.log.head();
         head.dying_at.store(0, Relaxed);
@@ -326,6 +371,7 @@ impl Round {
                 Side::Consumer => "killed consumers",
                 Side::Resetter => "killed at create",
                 Side::Racer => "killed racers at the door",
+                Side::Cleaner => "killed cleaners",
             };
             // Counted already where that was how.
             if running.killed_from_outside.is_none() {
@@ -350,7 +396,7 @@ impl Round {
         self.lives.push((slot.orders.channel, life));
         // Now and then the region is to be made anew, which takes that nobody lives.
         let is_held = slot.orders.channel == 0 && self.held.is_some();
-        if side <= Side::Consumer && !slot.waits_for_reset && !is_held && self.dice.below(25) == 0 {
+        if slot.is_ordinary() && !slot.waits_for_reset && !is_held && self.dice.below(25) == 0 {
             let first = at - at % 3;
             if self.slots[first].log.head().done.load(Relaxed) == 0 {
                 self.slots[first].waits_for_reset = true;
@@ -407,6 +453,7 @@ impl Round {
         let records = |side| Log::open(&log_path(&self.orders.folder, channel, side, 0)).records();
         let climate = self.orders.climate;
         History {
+            kind: self.kind(channel),
             publishers: records(Side::Publisher),
             consumers: records(Side::Consumer),
             resetters: records(Side::Resetter),
@@ -417,19 +464,69 @@ impl Round {
         }
     }
 
+    fn kind(&self, channel: u32) -> Kind {
+        let mut orders = self.slots.iter().map(|slot| &slot.orders);
+        orders.find(|orders| orders.channel == channel).map_or(Kind::Ordinary, |orders| orders.kind)
+    }
+
+    /// What the census says that went through a channel, and what its processes wrote down.
+    fn check_counters(&mut self, channel: &Channel) {
+        if channel.kind != Kind::Persistent || !self.violations.is_empty() {
+            return;
+        }
+        let history = self.history(channel.number);
+        let Some(seen) = census_of(&self.name(channel.number)).and_then(|entry| entry.channel) else { return };
+        match counted::check(&history, seen.published.messages, seen.consumed.messages) {
+            Ok(doubtful) => {
+                self.figures.add("also messages counted", seen.published.messages);
+                self.figures.add("also messages that may have been counted", doubtful);
+            }
+            Err(why) => self.violations.push(format!("miscounted: channel {}: {why}", channel.number)),
+        }
+    }
+
+    /// As `antiphon clean --yes` does when all are gone: no half-made thing is in anybody's way, nobody is at a door.
+    fn clean(&mut self) {
+        if !self.violations.is_empty() {
+            return;
+        }
+        match cleaner::clean(&self.orders.name, self.orders.has_own_shm) {
+            Ok(removed) => self.figures.add("also left over and removed", removed),
+            Err(why) => self.violations.push(format!("left behind: not to be removed: {why}")),
+        }
+    }
+
+    /// A persistent channel is there when all have gone, unless a process was killed while it made it anew.
+    fn remove_kept(&mut self, channel: &Channel) {
+        if channel.kind != Kind::Persistent || !self.violations.is_empty() {
+            return;
+        }
+        let Some(entry) = census_of(&self.name(channel.number)) else { return };
+        let is_persistent = entry.channel.as_ref().is_some_and(|channel| channel.is_persistent);
+        if entry.state != State::Kept || !is_persistent {
+            self.violations.push(format!("untrue: persistent, and not kept: {entry:?}"));
+        }
+        if let Err(error) = entry.remove(RemoveOptions::new().kept(true)) {
+            self.violations.push(format!("left behind: not to be removed: {error}"));
+        }
+        self.figures.add("also persistent channels", 1);
+    }
+
+    fn check_cleaner(&mut self) {
+        let Some(slot) = self.slots.iter().find(|slot| slot.orders.side == Side::Cleaner) else { return };
+        let log = Log::open(&slot.orders.log_path());
+        let all = done(&log.records());
+        for one in all.iter().filter(|one| one.begun.what() == What::Clean) {
+            let outcome = one.outcome().map_or("died".to_owned(), |outcome| format!("{outcome:?}"));
+            self.figures.add(&format!("outcome {:?} {outcome}", one.begun.how()), 1);
+        }
+        self.violations.extend(cleaner::check(&all));
+        self.count(&log);
+    }
+
     fn check(&mut self, channel: &Channel) {
         let history = self.history(channel.number);
-        for record in history.publishers.iter().chain(&history.consumers) {
-            if !record.is_begin() && matches!(record.what(), What::Send | What::Consume | What::LetGo | What::Attach)
-            {
-                self.figures.add(&format!("outcome {:?} {:?}", record.what(), record.outcome()), 1);
-            }
-        }
-        let delays = checker::delays(&history);
-        let late = delays.iter().filter(|(_, after)| *after > 100_000_000).count();
-        self.figures.add("also told more than 100 ms after the dead one was waited for", late as u64);
-        let delays: Vec<u64> = delays.iter().map(|(delay, _)| *delay).collect();
-        self.figures.add_delays(&delays, self.has_stops());
+        self.count_outcomes(&history);
         for side in [Side::Publisher, Side::Consumer, Side::Resetter] {
             let log = Log::open(&log_path(&self.orders.folder, channel.number, side, 0));
             self.count(&log);
@@ -446,6 +543,20 @@ impl Round {
                 history.around(violation.first, violation.last)
             ));
         }
+    }
+
+    fn count_outcomes(&mut self, history: &History) {
+        for record in history.publishers.iter().chain(&history.consumers) {
+            if !record.is_begin() && matches!(record.what(), What::Send | What::Consume | What::LetGo | What::Attach)
+            {
+                self.figures.add(&format!("outcome {:?} {:?}", record.what(), record.outcome()), 1);
+            }
+        }
+        let delays = checker::delays(history);
+        let late = delays.iter().filter(|(_, after)| *after > 100_000_000).count();
+        self.figures.add("also told more than 100 ms after the dead one was waited for", late as u64);
+        let delays: Vec<u64> = delays.iter().map(|(delay, _)| *delay).collect();
+        self.figures.add_delays(&delays, self.has_stops());
     }
 
     fn count(&mut self, log: &Log) {
@@ -467,6 +578,12 @@ impl Round {
 
     fn check_doors(&mut self) {
         let mut records = Vec::new();
+        for pair in 0..private::PAIRS {
+            for side in [Side::Publisher, Side::Consumer] {
+                let log = Log::open(&log_path(&self.orders.folder, private::FIRST + pair, side, 0));
+                self.count(&log);
+            }
+        }
         for racer in 0..doors::RACERS {
             let log = Log::open(&log_path(&self.orders.folder, 100, Side::Racer, racer));
             records.extend(log.records());
@@ -507,15 +624,8 @@ impl Round {
 
     /// When all are gone, and the next one has come to every name and left, nothing is there.
     fn check_leftovers(&mut self, has_own_shm: bool) {
-        let Ok(entries) = std::fs::read_dir("/dev/shm") else { return };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut left: Vec<String> =
-            names.filter(|name| has_own_shm || name.contains(&format!("{}-", self.orders.name))).collect();
-        // What glibc makes first in `sem_open`, and no name leads to.
-        let is_half_made = |name: &String| name.len() == 10 && name.starts_with("sem.") && !name.contains(['+', '-']);
-        let half_made = left.iter().filter(|name| is_half_made(name)).count();
-        self.figures.add("also half-made semaphores of the C library", half_made as u64);
-        left.retain(|name| !is_half_made(name));
+        let mut left: Vec<String> = names_in_shm().difference(&self.before).cloned().collect();
+        left.retain(|name| has_own_shm || name.contains(&format!("{}-", self.orders.name)));
         if !left.is_empty() && self.violations.is_empty() {
             self.violations.push(format!("left behind: {left:?}"));
         }
@@ -530,6 +640,10 @@ impl Round {
         match antiphon::ChannelOptions::new().capacity(64 * 1024).create(&self.name(0)) {
             Err(Error::InUse { .. }) => self.figures.add("also refusals to make what is held", 1),
             other => self.violations.push(format!("untrue: create of a channel that is held: {other:?}")),
+        }
+        let seen = census_of(&self.name(0));
+        if seen.as_ref().is_none_or(|entry| entry.state != State::InUse) {
+            self.violations.push(format!("untrue: what the census says of a channel that is held: {seen:?}"));
         }
     }
 
@@ -554,6 +668,18 @@ impl Round {
             self.figures.add("also times that shared memory was filled", 1);
         }
     }
+}
+
+/// Whose capacity and kind are the racers' own affair.
+const OTHERS: Channel = Channel { number: 100, capacity: 64 * 1024, kind: Kind::Ordinary, operations: 0 };
+
+fn census_of(name: &str) -> Option<Entry> {
+    census::look(name).ok()
+}
+
+fn names_in_shm() -> BTreeSet<String> {
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
 fn start(test: &str, role: &str, orders: &Orders) -> Child {

@@ -2,14 +2,14 @@
 //! descriptors, is moved from processor to processor, forks.
 
 use crate::bytes::{id, mix};
-use crate::log::{CALL, Head, How, Log, NO_LIMIT, NOT_DELIVERED, Outcome, Record, What};
-use crate::plan::{self, Climate, Ending, Life, Side};
+use crate::log::{CALL, FINAL, Head, How, Log, NO_LIMIT, NOT_DELIVERED, Outcome, Record, What};
+use crate::plan::{self, Climate, Ending, Kind, Life, Side};
 use crate::support::Dice;
 use antiphon::{ChannelOptions, Delivered, Error};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// What a worker is told by the words of its role.
@@ -24,7 +24,11 @@ pub struct Orders {
     pub operations: u64,
     pub side: Side,
     pub incarnation: u32,
+    /// Empty for whoever is to make a private channel.
     pub name: String,
+    pub kind: Kind,
+    /// Whether /dev/shm is the round's own.
+    pub has_own_shm: bool,
     /// Which of several logs of the same side.
     pub slot: u32,
 }
@@ -41,6 +45,8 @@ impl Orders {
             self.side as u64,
             self.incarnation.into(),
             self.slot.into(),
+            self.kind as u64,
+            self.has_own_shm.into(),
         ];
         let mut words = vec![folder, self.name.clone()];
         words.extend(numbers.iter().map(u64::to_string));
@@ -60,6 +66,8 @@ impl Orders {
             side: Side::of(number(5) as u8),
             incarnation: number(6) as u32,
             slot: number(7) as u32,
+            kind: Kind::of(number(8) as u8),
+            has_own_shm: number(9) != 0,
         }
     }
 
@@ -79,6 +87,8 @@ static DYING: AtomicU32 = AtomicU32::new(0);
 static STOPPING: AtomicU32 = AtomicU32::new(0);
 static NAPS: AtomicU64 = AtomicU64::new(0);
 static PARENT: AtomicU32 = AtomicU32::new(0);
+/// Nothing befalls this process yet: what it would leave, nobody could tell from what other programs make.
+static SPARED: AtomicBool = AtomicBool::new(false);
 
 fn head() -> &'static Head {
     OWN.get().expect("a worker").head()
@@ -99,7 +109,7 @@ fn die() -> ! {
 }
 
 fn at_step(step: &'static str) {
-    let Some(life) = LIFE.get() else { return };
+    let Some(life) = LIFE.get().filter(|_| !SPARED.load(Relaxed)) else { return };
     if life.naps > 0 {
         let roll = mix(life.naps.wrapping_add(NAPS.fetch_add(1, Relaxed)));
         match roll % 512 {
@@ -145,13 +155,14 @@ impl Worker {
 
     /// One that nothing befalls.
     pub fn undisturbed(words: &[String]) -> Worker {
-        Worker::with(words, |_, _, _| Life::UNDISTURBED)
+        Worker::with(words, |_, _, _, _| Life::UNDISTURBED)
     }
 
-    fn with(words: &[String], life: fn(Climate, &mut Dice, Side) -> Life) -> Worker {
+    fn with(words: &[String], life: fn(Climate, &mut Dice, Side, Kind) -> Life) -> Worker {
         let orders = Orders::of_words(words);
         let mut dice = plan::dice(orders.seed, orders.channel * 16 + orders.slot, orders.side, orders.incarnation);
-        let life = life(orders.climate, &mut dice, orders.side);
+        let life = life(orders.climate, &mut dice, orders.side, orders.kind);
+        SPARED.store(orders.name.is_empty() && !orders.has_own_shm, Relaxed);
         PARENT.store(std::process::id(), Relaxed);
         let log = OWN.get_or_init(|| Log::open(&orders.log_path()));
         let _ = LIFE.set(life);
@@ -168,7 +179,15 @@ impl Worker {
     }
 
     pub fn options(&self) -> ChannelOptions {
-        ChannelOptions::new().capacity(self.orders.capacity).wait(self.life.wait)
+        let options = ChannelOptions::new().capacity(self.orders.capacity).wait(self.life.wait);
+        options.persistent(self.orders.kind == Kind::Persistent)
+    }
+
+    /// What this side made has this name, and is known by it from now on.
+    pub fn hand_over(&mut self, name: &str) {
+        self.orders.name = name.to_owned();
+        self.log.head().hand_over(name);
+        SPARED.store(false, Relaxed);
     }
 
     /// A thread that kills this process when it is told to.
@@ -194,6 +213,9 @@ impl Worker {
 
     /// What may befall it before an operation.
     pub fn befall(&mut self) {
+        if SPARED.load(Relaxed) {
+            return;
+        }
         if let Ending::Around { operation, nanos } = self.life.ending {
             if operation == self.number {
                 self.fuse.store(nanos + 1, Relaxed);
@@ -263,6 +285,9 @@ impl Worker {
         };
         if error.delivered() == Some(Delivered::No) {
             record.flags |= NOT_DELIVERED;
+        }
+        if let Error::PeerDied { is_final: true, .. } | Error::Disconnected { is_final: true, .. } = error {
+            record.flags |= FINAL;
         }
     }
 
@@ -336,6 +361,8 @@ pub fn outcome_of(error: &Error) -> Outcome {
         Error::NoSpace { .. } => Outcome::NoSpace,
         Error::NotFound { .. } => Outcome::NotFound,
         Error::InUse { .. } => Outcome::InUse,
+        Error::HoldsMessage { .. } => Outcome::HoldsMessage,
+        Error::NotRemoved { .. } => Outcome::NotRemoved,
         Error::SeatTaken { .. } => Outcome::SeatTaken,
         Error::Stuck { .. } => Outcome::Stuck,
         Error::Forked { .. } => Outcome::Forked,
