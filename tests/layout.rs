@@ -62,9 +62,9 @@ fn the_identity_is_where_the_page_says() {
     if cfg!(target_endian = "little") {
         assert_eq!(page.bytes(0, 8), b"antiphon");
     }
-    assert_eq!(page.u32(8), 3, "layout version");
+    assert_eq!(page.u32(8), 4, "layout version");
     assert_eq!(page.u32(12), size_of::<usize>() as u32);
-    assert!((1..=4).contains(&page.u32(16)), "libc");
+    assert!((1..=5).contains(&page.u32(16)), "bells");
     assert_eq!(page.u32(20), 0, "flags");
     assert_eq!(page.u64(24), CAPACITY as u64);
     assert_ne!(page.u64(32), 0, "nonce");
