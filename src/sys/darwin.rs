@@ -1,4 +1,4 @@
-//! Darwin: locks stand on a registry file, since shared memory takes none; no wait has a limit.
+//! Darwin: locks stand on a registry file, since shared memory takes none; no wait on a semaphore has a limit.
 //!
 //! `cfg(antiphon_darwin_rules)` builds this file on Linux, where a preloaded library makes Linux refuse what Darwin
 //! refuses and provides the few calls that Linux lacks (`ci/darwin-rules`).
@@ -29,6 +29,9 @@ pub(crate) use rules::pthread_atfork;
 #[cfg(not(target_vendor = "apple"))]
 use rules::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidinfo};
 
+pub(crate) use super::address::ByAddress;
+
+/// Of semaphores; see `bells.rs`.
 pub(crate) const LIBC_FLAVOUR: u32 = 3;
 
 /// `proc_pidinfo`, `<libproc.h>`: answers for processes of the same user.
@@ -97,7 +100,7 @@ pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
 /// The kernel applies no umask to semaphores.
 pub(crate) fn allow(_semaphore: &CStr, _mode: u32) {}
 
-/// There is no `sem_timedwait`: a thread ends the sleep.
+/// There is no `sem_timedwait`: a thread ends the sleep. For machines that lack [`ByAddress`], and for measuring.
 pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
     super::watcher::wait_at_most(semaphore, limit)
 }

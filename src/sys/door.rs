@@ -13,7 +13,7 @@
 //! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds |
 //! | foreign | anything else | refused, and never touched |
 //!
-//! **Building**, in order: the first pages, size, all pages, `MAKING`, fill in, semaphores made anew, a seat, the
+//! **Building**, in order: the first pages, size, all pages, `MAKING`, fill in, bells made anew, a seat, the
 //! magic. **Removing**, in order: the mark `removed`, the semaphores, the region's name, the registry's. The region's
 //! name goes last, since the door hangs on it: as long as it stands, nobody can make new semaphores of the same name
 //! that the remover would then take away.
@@ -24,6 +24,7 @@
 //!
 //! Whoever is attached keeps a seat, so that its channel is never taken for a left-over one.
 
+use super::bells::{Bell, Bells};
 use super::layout::{MAKING, PERSISTENT, PRIVATE};
 use super::process::{self, Who};
 use super::region::{self, GRANULE, Mapping};
@@ -64,11 +65,11 @@ pub(crate) struct Kind {
     pub(crate) fill_in: fn(&Mapping),
 }
 
-/// One process's attachment to one region: a mapping, two semaphores, a seat.
+/// One process's attachment to one region: a mapping, two bells, a seat.
 pub(crate) struct Attachment {
     pub(crate) name: Name,
     pub(crate) mapping: Mapping,
-    bells: [Semaphore; 2],
+    bells: Bells,
     anchor: Anchor,
     probe: OwnedFd,
     anchor_id: u64,
@@ -250,8 +251,8 @@ impl Attachment {
         self.seats().leave(taken);
     }
 
-    pub(crate) fn bell(&self, end: usize) -> &Semaphore {
-        &self.bells[end & 1]
+    pub(crate) fn bell(&self, end: usize) -> Bell<'_> {
+        self.bells.of(&self.mapping, end)
     }
 
     /// An attachment that was made before a fork is of no use in the child: parent and child would sit in one seat.
@@ -303,25 +304,34 @@ fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u
 
 /// Takes all names of a region away, under the door. Repeated after a death, it goes on where the last one stopped.
 fn remove_names(name: &Name, anchor: &Anchor, region: Option<&Mapping>) -> Result<(), Error> {
+    let system_name = name.region();
     if let Some(region) = region {
         // Relaxed: whoever reads it holds the door, and that lock orders the two.
         region.head().identity.removed.store(1, Relaxed);
         step!("unlink:marked");
     }
-    let bell = |bell: &CString| Semaphore::unlink(bell).map_err(|e| system(name, "sem_unlink", e));
-    let [first, second] = name.bells();
-    let removed = bell(&first);
-    if let (Err(_), Some(region)) = (&removed, region) {
+    // What is gone by then stays gone, whatever becomes of the rest.
+    let mut is_whole = true;
+    let mut remove = || {
+        let mut bell = |bell: &CString| {
+            let was_there = Semaphore::unlink(bell).map_err(|e| system(name, "sem_unlink", e))?;
+            is_whole &= !was_there;
+            Ok(())
+        };
+        let [first, second] = name.bells();
+        bell(&first)?;
+        step!("unlink:bell-gone");
+        bell(&second)?;
+        step!("unlink:bells-gone");
+        region::unlink(&system_name).map_err(|e| system(name, "shm_unlink", e))
+    };
+    let removed = remove();
+    if let (Err(_), true, Some(region)) = (&removed, is_whole, region) {
         // Someone who may write the region but not remove it: nothing is gone, and nothing is to go.
         // Relaxed: as above.
         region.head().identity.removed.store(0, Relaxed);
     }
     removed?;
-    step!("unlink:bell-gone");
-    bell(&second)?;
-    step!("unlink:bells-gone");
-    let system_name = name.region();
-    region::unlink(&system_name).map_err(|e| system(name, "shm_unlink", e))?;
     step!("unlink:region-gone");
     anchor.remove(&system_name).map_err(|e| system(name, "unlink", e))
 }
@@ -391,7 +401,7 @@ impl Entering<'_> {
         };
         same("layout version", record.version.load(Relaxed).into(), self.kind.layout_version.into())?;
         same("word size", record.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64)?;
-        same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::LIBC_FLAVOUR.into())?;
+        same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::bells::flavour().into())?;
         same("unknown flags", (record.flags.load(Relaxed) & !(PRIVATE | PERSISTENT)).into(), 0)?;
         same("capacity", record.capacity.load(Relaxed), capacity as u64)?;
         let theirs = record.full_name();
@@ -403,17 +413,16 @@ impl Entering<'_> {
     }
 
     /// Attaches to what stands there, the living's or what the dead have left.
-    fn join(&self, region: Mapping, mode: u32) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
+    fn join(&self, region: Mapping, mode: u32) -> Result<(Mapping, Bells, Taken), Error> {
         step!("open:mapped");
-        let open = |bell| Semaphore::open(bell).map_err(|e| system(self.name, "sem_open", e));
-        let [first, second] = self.name.bells();
-        let bells = match (open(&first)?, open(&second)?) {
-            (Some(first), Some(second)) => [first, second],
+        let opened = Bells::open(&self.name.bells()).map_err(|e| system(self.name, "sem_open", e))?;
+        let bells = match opened {
+            Some(bells) => bells,
             // A stranger removed them. The living still have theirs, which nobody else can reach.
-            _ if self.living_holder(&region)?.is_some() => {
+            None if self.living_holder(&region)?.is_some() => {
                 return Err(not_a_channel(self.name, "its semaphores were removed by a stranger"));
             }
-            _ => self.new_bells(mode)?,
+            None => self.new_bells(mode)?,
         };
         step!("open:belled");
         let handle = self.take_handle(&region)?;
@@ -422,7 +431,7 @@ impl Entering<'_> {
     }
 
     /// Makes a region where there is nothing.
-    fn build(&self, total: usize, mode: u32) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
+    fn build(&self, total: usize, mode: u32) -> Result<(Mapping, Bells, Taken), Error> {
         let name = self.name;
         let object = Anchor::object(&name.region(), mode);
         let object = object.map_err(|e| system(name, "shm_open", e))?;
@@ -462,7 +471,7 @@ impl Entering<'_> {
         identity.magic.store(MAKING, Relaxed);
         identity.version.store(self.kind.layout_version, Relaxed);
         identity.word_bytes.store(size_of::<usize>() as u32, Relaxed);
-        identity.libc_flavour.store(super::LIBC_FLAVOUR, Relaxed);
+        identity.libc_flavour.store(super::bells::flavour(), Relaxed);
         identity.capacity.store((region.len() - self.kind.overhead) as u64, Relaxed);
         identity.nonce.store(super::nonce(), Relaxed);
         identity.maker_pid.store(self.me.pid, Relaxed);
@@ -473,18 +482,12 @@ impl Entering<'_> {
         (self.kind.fill_in)(region);
     }
 
-    fn new_bells(&self, mode: u32) -> Result<[Semaphore; 2], Error> {
-        let new = |bell| {
-            Semaphore::create_anew(bell, mode).map_err(|e| match e.kind() {
-                // A page: semaphores are files of a few bytes.
-                io::ErrorKind::StorageFull => {
-                    Error::NoSpace { name: self.name.to_string(), need: 4096, have: Some(0) }
-                }
-                _ => system(self.name, "sem_open", e),
-            })
-        };
-        let [first, second] = self.name.bells();
-        Ok([new(&first)?, new(&second)?])
+    fn new_bells(&self, mode: u32) -> Result<Bells, Error> {
+        Bells::make_anew(&self.name.bells(), mode).map_err(|e| match e.kind() {
+            // A page: semaphores are files of a few bytes.
+            io::ErrorKind::StorageFull => Error::NoSpace { name: self.name.to_string(), need: 4096, have: Some(0) },
+            _ => system(self.name, "sem_open", e),
+        })
     }
 
     fn take_handle(&self, region: &Mapping) -> Result<Taken, Error> {

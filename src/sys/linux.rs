@@ -13,6 +13,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 // glibc keeps the semaphore NAME in sem.NAME, musl in NAME, and a 32-bit glibc stores its value otherwise than a
@@ -237,6 +238,24 @@ pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
     super::watcher::wait_at_most(semaphore, limit)
+}
+
+/// Not needed: semaphores have waits with a limit, or the watcher's.
+#[derive(Clone, Copy)]
+pub(crate) struct ByAddress(std::convert::Infallible);
+
+impl ByAddress {
+    pub(crate) fn of_this_machine() -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn sleep_while_zero(self, _word: &AtomicU32, _limit: Duration) {
+        match self.0 {}
+    }
+
+    pub(crate) fn wake(self, _word: &AtomicU32) {
+        match self.0 {}
+    }
 }
 
 /// The region itself.

@@ -15,6 +15,7 @@
 //! | `bytes_free` | how much the shared-memory file system could still give |
 //! | `wait_at_most` | sleep on a named semaphore with a limit, by a clock that nobody sets |
 //! | `allow` | give a new semaphore the mode that was asked for, whatever the umask |
+//! | `ByAddress` | waiting for a word of shared memory, where all processes of a machine can; or never |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!
 //! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what tells the living
@@ -29,6 +30,9 @@
 //! A third system has to provide the same list, and shared memory with `shm_open`, named semaphores and descriptor
 //! locks as above.
 
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+mod address;
+pub(crate) mod bells;
 pub(crate) mod cell;
 pub(crate) mod copy;
 #[cfg(target_arch = "x86_64")]

@@ -1,0 +1,99 @@
+//! Waiting for a word of shared memory by its address: `os_sync_wait_on_address(3)`, macOS 14.4.
+//!
+//! The calls are looked up when they are first needed, since the linker does not ask which system a program will run
+//! on. All processes of a machine find them, or none does. Three things about them are the system's own:
+//!
+//! * Sleeper and waker both say that the word is shared, and how many bytes it has. Somebody who waits for the same word
+//!   in another way gets both of them `EDOM`.
+//! * The word is compared where no page can be brought in: `EFAULT` says that its page is away. Reading the word brings
+//!   it back, and the call is made again.
+//! * No time at all is no limit that it takes.
+//!
+//! Whatever else goes wrong (no memory for a sleeper, `EDOM`), there is a short pause in place of the sleep: then a bell
+//! is heard a millisecond late, and the waiting costs a look each. A ring that wakes nobody costs a tick.
+
+#![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// `os_sync_wait_on_address_with_timeout(address, value, size, flags, clock, nanoseconds)`
+type Wait = unsafe extern "C" fn(*mut c_void, u64, usize, u32, u32, u64) -> c_int;
+/// `os_sync_wake_by_address_any(address, size, flags)`
+type Wake = unsafe extern "C" fn(*mut c_void, usize, u32) -> c_int;
+
+// <os/os_sync_wait_on_address.h>, <os/clock.h>
+const SHARED: u32 = 1;
+const MACH_ABSOLUTE_TIME: u32 = 32;
+
+/// How often a page may go away again between the look that brought it in and the call.
+const PAGE_TRIES: u32 = 8;
+/// In place of a sleep that is not to be had.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// That this machine has the calls, and where they are.
+#[derive(Clone, Copy)]
+pub(crate) struct ByAddress {
+    wait: Wait,
+    wake: Wake,
+}
+
+impl ByAddress {
+    pub(crate) fn of_this_machine() -> Option<Self> {
+        static FOUND: OnceLock<Option<ByAddress>> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            let wait = look_up(c"os_sync_wait_on_address_with_timeout")?;
+            let wake = look_up(c"os_sync_wake_by_address_any")?;
+            // SAFETY: the function of that name has that type, and is never unloaded.
+            let wait = unsafe { std::mem::transmute::<*mut c_void, Wait>(wait) };
+            // SAFETY: as above.
+            let wake = unsafe { std::mem::transmute::<*mut c_void, Wake>(wake) };
+            Some(ByAddress { wait, wake })
+        })
+    }
+
+    /// Sleeps until somebody wakes who waits for `word`, or `limit` has passed, or a signal came; not at all where it
+    /// is not 0.
+    pub(crate) fn sleep_while_zero(self, word: &AtomicU32, limit: Duration) {
+        if limit.is_zero() {
+            return;
+        }
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        for _ in 0..PAGE_TRIES {
+            // SAFETY: `word` is four bytes that are mapped for as long as it is borrowed; the call only reads them.
+            let done = unsafe { (self.wait)(address(word), 0, size_of::<u32>(), SHARED, MACH_ABSOLUTE_TIME, nanos) };
+            if done >= 0 {
+                return;
+            }
+            match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EFAULT) => {
+                    // Relaxed: only to bring the page in. The kernel is asked again, so nothing hangs on the value.
+                    std::hint::black_box(word.load(Relaxed));
+                }
+                Some(libc::ETIMEDOUT | libc::EINTR) => return,
+                _ => break,
+            }
+        }
+        std::thread::sleep(PAUSE.min(limit));
+    }
+
+    /// Wakes one who waits for `word`, if anybody does.
+    pub(crate) fn wake(self, word: &AtomicU32) {
+        // SAFETY: as in `sleep_while_zero`. It fails where nobody waits, or where somebody waits otherwise.
+        unsafe { (self.wake)(address(word), size_of::<u32>(), SHARED) };
+    }
+}
+
+fn address(word: &AtomicU32) -> *mut c_void {
+    word.as_ptr().cast()
+}
+
+fn look_up(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: a NUL-terminated name, looked for in everything that is loaded.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!found.is_null()).then_some(found)
+}
