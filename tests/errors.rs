@@ -121,9 +121,9 @@ fn errors_of_what_stands_there_say_what_to_do() {
     region.word(LENGTH).store(u64::MAX, Relaxed);
     region.word(TURN).store(region.turn(1, 1, 0), Relaxed);
     check(consumer.consume(), "Corrupt", &name, "create it anew");
-    region.byte(8).store(99, Relaxed);
+    let version = region.byte(8).swap(99, Relaxed);
     check(Channel::open(&name), "Incompatible", &name, "use the same build");
-    region.byte(8).store(2, Relaxed);
+    region.byte(8).store(version, Relaxed);
     region.byte(80).store(b'\n', Relaxed);
     check(Channel::open(&name), "NameCollision", &name, "choose another name");
     region.byte(80).store(name.as_bytes()[0], Relaxed);
