@@ -65,6 +65,9 @@ fn the_identity_is_where_the_page_says() {
     assert_eq!(page.u32(8), 4, "layout version");
     assert_eq!(page.u32(12), size_of::<usize>() as u32);
     assert!((1..=5).contains(&page.u32(16)), "bells");
+    if let Ok(wanted) = std::env::var("DARWIN_RULES_BELLS") {
+        assert_eq!(page.u32(16).to_string(), wanted, "the bells that this system is to have");
+    }
     assert_eq!(page.u32(20), 0, "flags");
     assert_eq!(page.u64(24), CAPACITY as u64);
     assert_ne!(page.u64(32), 0, "nonce");

@@ -97,3 +97,71 @@ fn look_up(name: &CStr) -> Option<*mut c_void> {
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     (!found.is_null()).then_some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::bells::Bell;
+    use crate::sys::semaphore::Waited;
+    use std::time::Instant;
+
+    /// Far longer than anything takes: a sleep of this length was not ended by its ring.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn sleep_for(bell: &Bell<'_>) -> bool {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            // Nothing: a pause in place of a sleep that was not to be had, or a signal.
+            if bell.take_within(PATIENCE) == Waited::Token {
+                return Instant::now() < until;
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn a_ring_wakes_a_sleeper_in_another_process() {
+        const ROUND_TRIPS: u32 = 2000;
+        let Some(words) = ByAddress::of_this_machine() else {
+            println!("NOT RUN a_ring_wakes_a_sleeper_in_another_process: this macOS cannot wait for an address");
+            return;
+        };
+        let flags = libc::MAP_SHARED | libc::MAP_ANON;
+        // SAFETY: the kernel chooses the address.
+        let page =
+            unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        assert_ne!(page, libc::MAP_FAILED);
+        // SAFETY: two words at the start of a page of zeros, which stays mapped.
+        let tokens = unsafe { &*page.cast::<[AtomicU32; 2]>() };
+        let [mine, theirs] = [0, 1].map(|end| Bell::Word(words, &tokens[end]));
+        // SAFETY: the child makes system calls and touches atomics, which is allowed there.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let all = (0..ROUND_TRIPS).all(|_| {
+                let got = sleep_for(&theirs);
+                mine.post();
+                got
+            });
+            // SAFETY: ends the child without the test's ending.
+            unsafe { libc::_exit(if all { 0 } else { 1 }) };
+        }
+        for round_trip in 0..ROUND_TRIPS {
+            theirs.post();
+            assert!(sleep_for(&mine), "round trip {round_trip}");
+        }
+        let mut status = -1;
+        // SAFETY: waits for a child of this process.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert_eq!(tokens.each_ref().map(|tokens| tokens.load(Relaxed)), [0, 0]);
+    }
+
+    #[test]
+    fn a_word_that_is_not_zero_and_no_time_at_all_are_not_slept_for() {
+        let Some(words) = ByAddress::of_this_machine() else { return };
+        let began = Instant::now();
+        words.sleep_while_zero(&AtomicU32::new(1), PATIENCE);
+        words.sleep_while_zero(&AtomicU32::new(0), Duration::ZERO);
+        assert!(began.elapsed() < PATIENCE);
+    }
+}

@@ -23,13 +23,18 @@ use std::time::Duration;
 pub(crate) use libc::pthread_atfork;
 #[cfg(target_vendor = "apple")]
 use libc::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidinfo};
+#[cfg(target_vendor = "apple")]
+pub(super) use libc::{EV_ADD, EV_ERROR, EV_ONESHOT, EVFILT_PROC, NOTE_EXIT, kevent, kqueue};
 
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) use rules::pthread_atfork;
 #[cfg(not(target_vendor = "apple"))]
 use rules::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidinfo};
+#[cfg(not(target_vendor = "apple"))]
+pub(super) use rules::{EV_ADD, EV_ERROR, EV_ONESHOT, EVFILT_PROC, NOTE_EXIT, kevent, kqueue};
 
 pub(crate) use super::address::ByAddress;
+pub(crate) use super::kqueue::Exit;
 
 /// Of semaphores; see `bells.rs`.
 pub(crate) const LIBC_FLAVOUR: u32 = 3;
@@ -51,19 +56,6 @@ pub(crate) fn start_time(pid: u32) -> Started {
     match io::Error::last_os_error().raw_os_error() {
         Some(libc::ESRCH) => Started::Gone,
         _ => Started::Unknown,
-    }
-}
-
-/// None yet: asking for the start time is one call here.
-pub(crate) struct Exit(std::convert::Infallible);
-
-impl Exit {
-    pub(crate) fn of(_pid: u32) -> Option<Self> {
-        None
-    }
-
-    pub(crate) fn has_come(&self) -> bool {
-        match self.0 {}
     }
 }
 
@@ -261,7 +253,35 @@ mod rules {
     static_assertions::const_assert_eq!(size_of::<proc_bsdinfo>(), 136);
     static_assertions::const_assert_eq!(std::mem::offset_of!(proc_bsdinfo, pbi_start_tvsec), 120);
 
+    pub(crate) const EVFILT_PROC: i16 = -5;
+    pub(crate) const EV_ADD: u16 = 0x1;
+    pub(crate) const EV_ONESHOT: u16 = 0x10;
+    pub(crate) const EV_ERROR: u16 = 0x4000;
+    pub(crate) const NOTE_EXIT: u32 = 0x8000_0000;
+
+    /// `<sys/event.h>`
+    #[repr(C, packed(4))]
+    pub(crate) struct kevent {
+        pub(crate) ident: usize,
+        pub(crate) filter: i16,
+        pub(crate) flags: u16,
+        pub(crate) fflags: u32,
+        pub(crate) data: isize,
+        pub(crate) udata: *mut libc::c_void,
+    }
+
     unsafe extern "C" {
+        pub(crate) fn kqueue() -> libc::c_int;
+
+        pub(crate) fn kevent(
+            queue: libc::c_int,
+            changes: *const kevent,
+            nchanges: libc::c_int,
+            events: *mut kevent,
+            nevents: libc::c_int,
+            limit: *const libc::timespec,
+        ) -> libc::c_int;
+
         pub(super) fn proc_pidinfo(
             pid: libc::c_int,
             flavor: libc::c_int,

@@ -39,6 +39,8 @@ pub(crate) mod copy;
 mod copy_x86_64;
 pub(crate) mod deadline;
 pub(crate) mod door;
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+mod kqueue;
 pub(crate) mod layout;
 #[cfg(feature = "limits")]
 pub(crate) mod lines;

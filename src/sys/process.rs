@@ -64,8 +64,13 @@ impl ExitWatch {
         }
         let exit = platform::Exit::of(who.pid)?;
         // Asked after the watch began: so what is watched is what has that start time.
-        let is_it = platform::start_time(who.pid) == Started::At(who.start);
-        is_it.then_some(ExitWatch(exit))
+        match platform::start_time(who.pid) {
+            Started::At(start) if start == who.start => Some(ExitWatch(exit)),
+            // Another user's, perhaps: then it is `who`, or else a later one with the same number, whose end means that
+            // `who` is gone as well.
+            Started::Unknown => Some(ExitWatch(exit)),
+            Started::At(_) | Started::Gone => None,
+        }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
