@@ -7,13 +7,10 @@
 
 use super::process::Started;
 use super::semaphore::{Semaphore, Waited};
-use super::{if_there, io_error, region, retry};
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat, lstat, mkdirat};
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr::NonNull;
@@ -35,6 +32,7 @@ pub(super) use rules::{EV_ADD, EV_ERROR, EV_ONESHOT, EVFILT_PROC, NOTE_EXIT, kev
 
 pub(crate) use super::address::ByAddress;
 pub(crate) use super::kqueue::Exit;
+pub(crate) use super::registry::Anchor;
 
 /// Of semaphores; see `bells.rs`.
 pub(crate) const LIBC_FLAVOUR: u32 = 3;
@@ -97,108 +95,8 @@ pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
     super::watcher::wait_at_most(semaphore, limit)
 }
 
-/// A file of the name in this user's registry.
-pub(crate) struct Anchor {
-    file: OwnedFd,
-}
-
-impl Anchor {
-    /// The registry's file, made where only the region is there: a cleaner of caches may have taken it, and that must
-    /// not make a channel invisible.
-    pub(crate) fn find(name: &CStr) -> io::Result<Option<Self>> {
-        if let Some(file) = open_file(name, OFlag::empty())? {
-            return Ok(Some(Anchor { file }));
-        }
-        match region::open(name)? {
-            Some(_) => Self::find_or_make(name, 0o600).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    pub(crate) fn find_or_make(name: &CStr, _mode: u32) -> io::Result<Self> {
-        match open_file(name, OFlag::O_CREAT)? {
-            Some(file) => Ok(Anchor { file }),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// Whether the name still leads to this very file.
-    pub(crate) fn leads_here(&self, name: &CStr) -> io::Result<bool> {
-        let there = if_there(lstat(&path(name)?).map_err(io_error))?;
-        let here = fstat(&self.file).map_err(io_error)?;
-        Ok(there.is_some_and(|there| (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)))
-    }
-
-    /// A second description of the same file; `None` where the name leads elsewhere by now.
-    pub(crate) fn probe(&self, name: &CStr) -> io::Result<Option<OwnedFd>> {
-        let Some(other) = open_file(name, OFlag::empty())? else { return Ok(None) };
-        let there = fstat(&other).map_err(io_error)?;
-        let here = fstat(&self.file).map_err(io_error)?;
-        let is_same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
-        Ok(is_same.then_some(other))
-    }
-
-    /// A number for this file among all that ever had the name.
-    pub(crate) fn id(&self) -> io::Result<u64> {
-        Ok(fstat(&self.file).map_err(io_error)?.st_ino)
-    }
-
-    /// The object to be filled in.
-    pub(crate) fn object(name: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
-        match region::create(name, mode)? {
-            Some(made) => Ok(Some(made)),
-            None => region::open(name),
-        }
-    }
-
-    /// Takes back what `find_or_make` may have made: here that is a file of no length in a cache, which the next one
-    /// finds and uses.
-    pub(crate) fn undo(&self, _name: &CStr) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Takes the file's name away, after the region's.
-    pub(crate) fn remove(&self, name: &CStr) -> io::Result<()> {
-        if_there(retry(|| nix::unistd::unlink(&path(name).map_err(|_| nix::errno::Errno::EIO)?))).map(|_| ())
-    }
-
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-fn open_file(name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | more;
-    let path = path(name)?;
-    if_there(retry(|| open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)))
-}
-
-/// The registry's place: `confstr(3)` names the user's own cache directory, which other users cannot write.
-fn directory() -> io::Result<PathBuf> {
-    Ok(cache_directory()?.join("antiphon"))
-}
-
-/// The name's file in the registry, which is made where it is missing.
-fn path(name: &CStr) -> io::Result<PathBuf> {
-    let mut directory = directory()?;
-    match mkdirat(nix::fcntl::AT_FDCWD, &directory, Mode::S_IRWXU) {
-        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
-        Err(errno) => return Err(io_error(errno)),
-    }
-    let stat = lstat(&directory).map_err(io_error)?;
-    let is_directory = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
-    if !is_directory || stat.st_uid != nix::unistd::geteuid().as_raw() {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("the registry {} is not a directory of this user", directory.display()),
-        ));
-    }
-    let name = name.to_bytes();
-    directory.push(OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name)));
-    Ok(directory)
-}
-
-fn cache_directory() -> io::Result<PathBuf> {
+/// This user's own cache directory, which other users cannot write.
+pub(super) fn cache_directory() -> io::Result<PathBuf> {
     let mut buffer = [0u8; libc::PATH_MAX as usize];
     // SAFETY: `buffer` has room for the length that is given.
     let len = unsafe { libc::confstr(_CS_DARWIN_USER_CACHE_DIR, buffer.as_mut_ptr().cast(), buffer.len()) };
@@ -226,7 +124,7 @@ pub(crate) fn try_huge_page(_name: &CStr) -> io::Result<Option<bool>> {
 /// The directory of the files that carry the locks, whether it is there yet or not.
 #[cfg(feature = "cli")]
 pub(crate) fn registry() -> io::Result<Option<PathBuf>> {
-    directory().map(Some)
+    super::registry::directory().map(Some)
 }
 
 /// What the preloaded library provides where there is no Darwin.

@@ -36,7 +36,7 @@ use crate::name::Name;
 use crate::steps::step;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -82,28 +82,49 @@ pub(crate) struct Attachment {
 }
 
 /// The door, open for as long as this lives.
-struct Door<'a>(&'a Anchor);
+struct Door<'a> {
+    anchor: &'a Anchor,
+    /// The door of those who came later, where the anchor was taken away from under the region.
+    _later: Option<OwnedFd>,
+}
 
 impl<'a> Door<'a> {
     fn enter(anchor: &'a Anchor, name: &Name, patience: Duration) -> Result<Self, Error> {
         let until = Instant::now() + patience;
-        let mut pause = Duration::from_micros(20);
-        // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
-        while !lock::try_lock(anchor.as_fd(), DOOR_BYTE).map_err(|e| system(name, "fcntl", e))? {
-            if Instant::now() >= until {
-                return Err(Error::Stuck { name: name.to_string() });
+        enter_by(anchor.as_fd(), name, until)?;
+        let mut door = Door { anchor, _later: None };
+        let later = || anchor.successor(&name.region()).map_err(|e| system(name, "open", e));
+        while let Some(file) = later()? {
+            // Its own description, so that it is unlocked where it is closed.
+            enter_by(file.as_fd(), name, until)?;
+            let id = |file: &OwnedFd| nix::sys::stat::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+            // As at one's own: it may have been taken away while one waited.
+            if later()?.is_some_and(|now| id(&now) == id(&file)) {
+                door._later = Some(file);
+                break;
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
         }
-        Ok(Door(anchor))
+        Ok(door)
     }
+}
+
+fn enter_by(file: BorrowedFd<'_>, name: &Name, until: Instant) -> Result<(), Error> {
+    let mut pause = Duration::from_micros(20);
+    // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
+    while !lock::try_lock(file, DOOR_BYTE).map_err(|e| system(name, "fcntl", e))? {
+        if Instant::now() >= until {
+            return Err(Error::Stuck { name: name.to_string() });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 impl Drop for Door<'_> {
     fn drop(&mut self) {
         // If the system will not unlock, the lock goes with the descriptor.
-        let _ = lock::unlock(self.0.as_fd(), DOOR_BYTE);
+        let _ = lock::unlock(self.anchor.as_fd(), DOOR_BYTE);
     }
 }
 
@@ -186,6 +207,8 @@ impl Attachment {
                     let _ = remove_names(&name, &anchor, None);
                 })?,
             };
+            // A note for lookers-on; nothing hangs on it. Relaxed: acquired with the magic, or this process's own.
+            let _ = anchor.belongs_to(mapping.head().identity.nonce.load(Relaxed));
             drop(door);
             let threads = Mutex::new(());
             return Ok(Attachment { name, mapping, bells, anchor, probe, anchor_id, me, forks, handle, threads });
@@ -287,7 +310,9 @@ impl Attachment {
             return;
         }
         let is_last = matches!(self.seats().living_holder(), Ok(None));
-        let leads_here = self.anchor.leads_here(&self.name.region()).unwrap_or(false);
+        // Relaxed: if the name leads to this memory, it is the same number, whatever a peer may have written there.
+        let nonce = self.mapping.head().identity.nonce.load(Relaxed);
+        let leads_here = self.anchor.leads_here(&self.name.region(), nonce).unwrap_or(false);
         // Relaxed: under the door.
         let half_removed = self.mapping.head().identity.removed.load(Relaxed) != 0;
         if is_last && leads_here && (half_removed || !is_to_be_kept()) {

@@ -282,7 +282,7 @@ impl Anchor {
     }
 
     /// Whether the name still leads to this very object.
-    pub(crate) fn leads_here(&self, name: &CStr) -> io::Result<bool> {
+    pub(crate) fn leads_here(&self, name: &CStr, _nonce: u64) -> io::Result<bool> {
         match region::open(name) {
             Ok(Some(other)) => Ok(identity(&other)? == identity(&self.file)?),
             Ok(None) => Ok(false),
@@ -297,7 +297,7 @@ impl Anchor {
     /// Takes back what `find_or_make` may have made, where nothing came of it. Under the door.
     pub(crate) fn undo(&self, name: &CStr) -> io::Result<()> {
         let is_ours = region::len(&self.file)? == Some(0) && region::is_mine(&self.file)?;
-        if is_ours && self.leads_here(name)? {
+        if is_ours && self.leads_here(name, 0)? {
             region::unlink(name)?;
         }
         Ok(())
@@ -309,6 +309,16 @@ impl Anchor {
             Some(other) if identity(&other)? == identity(&self.file)? => Ok(Some(other)),
             _ => Ok(None),
         }
+    }
+
+    /// None: who loses its anchor has lost its region.
+    pub(crate) fn successor(&self, _name: &CStr) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+
+    /// It is the region.
+    pub(crate) fn belongs_to(&self, _nonce: u64) -> io::Result<()> {
+        Ok(())
     }
 
     /// A number for this object among all that ever had the name.

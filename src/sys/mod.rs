@@ -22,7 +22,8 @@
 //! from the dead: the kernel drops them when a process is gone, however it went. On Linux they work on the region
 //! itself. Darwin refuses locks on shared memory, so there the anchor is a small file of the same name in a registry.
 //! Everything above asks only for these: `Anchor::find` and `find_or_make`, `leads_here` (the name still means this
-//! very file), `probe` (a second, independent description of the same file), `id`, `undo` and `remove`.
+//! very region), `probe` (a second, independent description of the same file), `successor` (what the name leads to
+//! where the file was taken away from under the region), `id`, `belongs_to`, `undo` and `remove`.
 //!
 //! For the command: `SYSTEM`, `libc_version`, `try_huge_page` and `registry`, each of which may have nothing to tell.
 //! For measuring, `processor.rs` has what each system tells of its processors: all of it may be nothing.
@@ -50,6 +51,8 @@ pub(crate) mod process;
 #[cfg(feature = "limits")]
 pub(crate) mod processor;
 pub(crate) mod region;
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+mod registry;
 pub(crate) mod seat;
 pub(crate) mod semaphore;
 pub(crate) mod view;
