@@ -57,7 +57,7 @@ fn open_directory() -> io::Result<OwnedFd> {
     let cache = retry(|| open(&cache, flags, Mode::empty()))?;
     let registry = loop {
         let opened = retry(|| openat(&cache, FOLDER, flags | OFlag::O_NOFOLLOW, Mode::empty()));
-        match if_there(opened).map_err(|e| refused(e, "is no directory"))? {
+        match if_there(opened).map_err(|e| foreign(e, &[libc::ELOOP, libc::ENOTDIR], None))? {
             Some(registry) => break registry,
             None => match mkdirat(&cache, FOLDER, Mode::S_IRWXU) {
                 Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
@@ -66,25 +66,21 @@ fn open_directory() -> io::Result<OwnedFd> {
         }
     };
     let stat = fstat(&registry).map_err(io_error)?;
-    if !is_mine(&stat) {
-        return Err(refused(io::ErrorKind::PermissionDenied.into(), "belongs to another user"));
-    }
-    if stat.st_mode & 0o077 != 0 {
-        return Err(refused(io::ErrorKind::PermissionDenied.into(), "is open to other users"));
-    }
-    Ok(registry)
+    if is_mine(&stat) && stat.st_mode & 0o077 == 0 { Ok(registry) } else { Err(not_ours(None)) }
 }
 
-/// What is wrong with the registry itself, and the way out.
-fn refused(error: io::Error, why: &str) -> io::Error {
-    let is_about_it =
-        matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR)) || error.raw_os_error().is_none();
-    if !is_about_it {
-        return error;
-    }
-    let place = directory().unwrap_or_default();
-    let place = place.display();
-    io::Error::new(io::ErrorKind::PermissionDenied, format!("the registry {place} {why}: remove it"))
+/// Something else stands where the registry, or a file of it, has to: and the way out.
+fn not_ours(name: Option<&CStr>) -> io::Error {
+    let path = directory().unwrap_or_default();
+    io::Error::other(match name {
+        Some(name) => format!("{} is not a file of this user: remove it", path.join(bare(name)).display()),
+        None => format!("{} is not a directory of this user that is closed to others: remove it", path.display()),
+    })
+}
+
+/// The same where `error` is one of those that say so.
+fn foreign(error: io::Error, telling: &[libc::c_int], name: Option<&CStr>) -> io::Error {
+    if error.raw_os_error().is_some_and(|code| telling.contains(&code)) { not_ours(name) } else { error }
 }
 
 fn is_mine(stat: &FileStat) -> bool {
@@ -102,16 +98,12 @@ pub(crate) fn open_file(name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>>
     // Not waited for, should it be a FIFO.
     let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | more;
     let opened = retry(|| openat(&registry, bare(name), flags, Mode::S_IRUSR | Mode::S_IWUSR));
-    let Some(file) = if_there(opened)? else { return Ok(None) };
+    // A link, a directory, a socket.
+    let telling = [libc::ELOOP, libc::EISDIR, libc::ENXIO, libc::EOPNOTSUPP];
+    let Some(file) = if_there(opened).map_err(|e| foreign(e, &telling, Some(name)))? else { return Ok(None) };
     let stat = fstat(&file).map_err(io_error)?;
     let is_file = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
-    if is_file && is_mine(&stat) {
-        return Ok(Some(file));
-    }
-    let mut path = directory()?;
-    path.push(bare(name));
-    let what = format!("{} is not a file of this user: remove it", path.display());
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
+    if is_file && is_mine(&stat) { Ok(Some(file)) } else { Err(not_ours(Some(name))) }
 }
 
 /// What stands in a file.
