@@ -103,6 +103,7 @@ mod tests {
     use super::*;
     use crate::sys::bells::Bell;
     use crate::sys::semaphore::Waited;
+    use std::cell::Cell;
     use std::time::Instant;
 
     /// Far longer than anything takes: a sleep of this length was not ended by its ring.
@@ -154,6 +155,47 @@ mod tests {
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert_eq!(status, 0);
         assert_eq!(tokens.each_ref().map(|tokens| tokens.load(Relaxed)), [0, 0]);
+    }
+
+    extern "C" fn wakes_nobody(_: *mut c_void, _: usize, _: u32) -> c_int {
+        -1
+    }
+
+    /// How often a wait that fails with `ERROR` the first `TIMES` times was made.
+    fn tries<const ERROR: i32, const TIMES: u32>() -> u32 {
+        thread_local!(static CALLS: Cell<u32> = const { Cell::new(0) });
+        extern "C" fn fails<const ERROR: i32, const TIMES: u32>(
+            _: *mut c_void,
+            _: u64,
+            _: usize,
+            _: u32,
+            _: u32,
+            _: u64,
+        ) -> c_int {
+            CALLS.set(CALLS.get() + 1);
+            if CALLS.get() > TIMES {
+                return 0;
+            }
+            nix::errno::Errno::set_raw(ERROR);
+            -1
+        }
+        CALLS.set(0);
+        let words = ByAddress { wait: fails::<ERROR, TIMES>, wake: wakes_nobody };
+        let began = Instant::now();
+        words.sleep_while_zero(&AtomicU32::new(0), PATIENCE);
+        let is_over = matches!(ERROR, libc::ETIMEDOUT | libc::EINTR) || CALLS.get() > TIMES;
+        assert!(is_over || began.elapsed() >= PAUSE, "a sleep that is not to be had is no busy loop");
+        CALLS.get()
+    }
+
+    #[test]
+    fn a_page_that_is_away_is_brought_in_and_other_failures_cost_a_pause() {
+        assert_eq!(tries::<{ libc::EFAULT }, 2>(), 3);
+        assert_eq!(tries::<{ libc::EFAULT }, { u32::MAX }>(), PAGE_TRIES);
+        assert_eq!(tries::<{ libc::EDOM }, { u32::MAX }>(), 1);
+        assert_eq!(tries::<{ libc::ENOMEM }, { u32::MAX }>(), 1);
+        assert_eq!(tries::<{ libc::EINTR }, { u32::MAX }>(), 1);
+        assert_eq!(tries::<{ libc::ETIMEDOUT }, { u32::MAX }>(), 1);
     }
 
     #[test]

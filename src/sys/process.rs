@@ -101,3 +101,34 @@ pub(crate) fn count_forks() -> u32 {
     });
     forks()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Darwin does not tell the start time of another user's process.
+    #[test]
+    fn the_end_of_another_users_process_can_be_watched() {
+        let me = Who::mine();
+        // SAFETY: takes nothing and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            println!("NOT RUN the_end_of_another_users_process_can_be_watched: it takes root to be another user");
+            return;
+        }
+        // SAFETY: the child makes system calls, and the few allocations for them are made under locks that are in
+        // order in a child.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: takes a number.
+            let is_another = unsafe { libc::setuid(65534) } == 0;
+            let watch = ExitWatch::new(me);
+            let works = is_another && watch.is_some_and(|watch| !watch.is_gone());
+            // SAFETY: ends the child without the test's ending.
+            unsafe { libc::_exit(if works { 0 } else { 1 }) };
+        }
+        let mut status = -1;
+        // SAFETY: waits for a child of this process.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+    }
+}
