@@ -95,16 +95,36 @@ mod tests {
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};
 
-    fn idle() -> Child {
-        Command::new("sleep").arg("600").spawn().unwrap()
+    /// A process that does nothing, and goes with the test.
+    struct Idle(Child);
+
+    impl Idle {
+        fn new() -> Self {
+            Idle(Command::new("sleep").arg("600").spawn().unwrap())
+        }
+
+        fn kill(&mut self) {
+            let _ = self.0.kill();
+        }
+
+        fn wait(&mut self) {
+            let _ = self.0.wait();
+        }
+    }
+
+    impl Drop for Idle {
+        fn drop(&mut self) {
+            self.kill();
+            self.wait();
+        }
     }
 
     #[test]
     fn the_queue_tells_of_a_process_that_nobody_has_waited_for() {
-        let mut child = idle();
-        let exit = Exit::of(child.id()).unwrap();
+        let mut child = Idle::new();
+        let exit = Exit::of(child.0.id()).unwrap();
         assert!(!exit.is_told() && !exit.has_come());
-        child.kill().unwrap();
+        child.kill();
         let began = Instant::now();
         while !exit.is_told() {
             assert!(began.elapsed() < Duration::from_secs(30), "the queue does not tell");
@@ -112,28 +132,26 @@ mod tests {
         }
         assert!(exit.is_told() && exit.has_come(), "and it stays so");
         // A zombie.
-        assert!(Exit::of(child.id()).is_none());
-        child.wait().unwrap();
-        assert!(Exit::of(child.id()).is_none());
+        assert!(Exit::of(child.0.id()).is_none());
+        child.wait();
+        assert!(Exit::of(child.0.id()).is_none());
         assert!(exit.has_come());
     }
 
     #[test]
     fn a_queue_is_closed_on_exec() {
-        let mut child = idle();
-        let exit = Exit::of(child.id()).unwrap();
+        let child = Idle::new();
+        let exit = Exit::of(child.0.id()).unwrap();
         let fd = exit.queue.as_raw_fd();
         // SAFETY: asks for the flags of an open descriptor.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 
     #[test]
     fn a_forked_child_that_drops_a_watch_keeps_what_it_opened_itself() {
-        let mut child = idle();
-        let mut exit = Some(Exit::of(child.id()).unwrap());
+        let child = Idle::new();
+        let mut exit = Some(Exit::of(child.0.id()).unwrap());
         let fd = exit.as_ref().unwrap().queue.as_raw_fd();
         // SAFETY: the child makes a few system calls, which are all allowed there.
         let forked = unsafe { libc::fork() };
@@ -155,7 +173,5 @@ mod tests {
         // SAFETY: waits for a child of this process.
         assert_eq!(unsafe { libc::waitpid(forked, &raw mut status, 0) }, forked);
         assert_eq!(status, 0, "1 or 2 in the upper byte: which");
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }

@@ -141,9 +141,17 @@ impl Record {
     }
 }
 
+/// What a seat's record says of the file that carries its lock. Without the door: a number that nobody else has, but
+/// perhaps none yet.
+pub(super) fn id_of(file: BorrowedFd<'_>) -> io::Result<u64> {
+    let number = Record::read(file)?.map_or(0, |record| record.number);
+    // A copy of the file has the same number, and is another file.
+    Ok(number ^ fstat(file).map_err(io_error)?.st_ino)
+}
+
 /// A file of the registry.
 pub(crate) struct Anchor {
-    file: OwnedFd,
+    pub(super) file: OwnedFd,
 }
 
 impl Anchor {
@@ -203,16 +211,10 @@ impl Anchor {
 
     /// A number for this file among all that ever had the name; drawn where it has none yet. Under the door.
     pub(crate) fn id(&self) -> io::Result<u64> {
-        let number = match Record::read(self.as_fd())? {
-            Some(record) => record.number,
-            None => {
-                let number = super::nonce();
-                Record { number, nonce: 0 }.write(self.as_fd())?;
-                number
-            }
-        };
-        // A copy of the file has the same number, and is another file.
-        Ok(number ^ fstat(&self.file).map_err(io_error)?.st_ino)
+        if Record::read(self.as_fd())?.is_none() {
+            Record { number: super::nonce(), nonce: 0 }.write(self.as_fd())?;
+        }
+        id_of(self.as_fd())
     }
 
     /// Notes for which region it is used. Under the door.
