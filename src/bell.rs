@@ -23,8 +23,9 @@
 //! Before it sleeps, an end may watch the word for a while, as its [`Wait`] says.
 
 use crate::steps::step;
+use crate::sys::bells::Bell;
 use crate::sys::peer::SPIN_LOOK;
-use crate::sys::semaphore::{Semaphore, Waited};
+use crate::sys::semaphore::Waited;
 use std::time::{Duration, Instant};
 
 /// The longest that `Adaptive` spins: about what a sleep costs.
@@ -65,7 +66,7 @@ pub enum Wait {
     Adaptive,
 }
 
-/// What a bell needs of a semaphore; the model has one of its own.
+/// What sleeping needs of a bell; the model has one of its own.
 pub(crate) trait Ring {
     /// Sleeps until it took a token (true) or `limit` has passed.
     fn take_within(&self, limit: Duration) -> bool;
@@ -73,12 +74,12 @@ pub(crate) trait Ring {
     fn try_take(&self) -> bool;
 }
 
-impl Ring for Semaphore {
+impl Ring for Bell<'_> {
     fn take_within(&self, limit: Duration) -> bool {
-        Semaphore::take_within(self, limit) == Waited::Token
+        Bell::take_within(self, limit) == Waited::Token
     }
     fn try_take(&self) -> bool {
-        Semaphore::try_take(self)
+        Bell::try_take(self)
     }
 }
 

@@ -9,7 +9,9 @@ const SMALL: ChannelOptions = ChannelOptions::new().capacity(64 * 1024);
 const WAITS: [Wait; 2] = [Wait::Park, Wait::Adaptive];
 /// How long to wait, and the processor time that this may take.
 const WAITING: Duration = Duration::from_secs(2);
-const ALLOWED: Duration = Duration::from_millis(2);
+const ALLOWED: Duration = Duration::from_millis(if cfg!(antiphon_darwin_rules) { 20 } else { 2 });
+// What plays Darwin takes time of its own at each look (5 ms were seen); looking once a millisecond, in place of once a
+// tick, would be more than ten times that.
 // Where fifty plain sleeps come near that (a virtual machine, an unoptimised build), they are the
 // measure: as much again for the looks between them, and a millisecond.
 
@@ -78,10 +80,6 @@ fn waiting_is_free(test: &str, end: &str) {
             assert_nothing_left(&name);
         }
         println!("{end} under {wait:?}, {WAITING:?}: {figures:?}, plain sleeps {control:?}");
-        if cfg!(antiphon_darwin_rules) {
-            println!("NOT RUN {test}: what plays Darwin takes processor time of its own");
-            continue;
-        }
         assert!(*figures.last().unwrap() < allowed, "{figures:?}, plain sleeps {control:?}");
     }
 }

@@ -62,9 +62,12 @@ fn the_identity_is_where_the_page_says() {
     if cfg!(target_endian = "little") {
         assert_eq!(page.bytes(0, 8), b"antiphon");
     }
-    assert_eq!(page.u32(8), 3, "layout version");
+    assert_eq!(page.u32(8), 4, "layout version");
     assert_eq!(page.u32(12), size_of::<usize>() as u32);
-    assert!((1..=4).contains(&page.u32(16)), "libc");
+    assert!((1..=5).contains(&page.u32(16)), "bells");
+    if let Ok(wanted) = std::env::var("DARWIN_RULES_BELLS") {
+        assert_eq!(page.u32(16).to_string(), wanted, "the bells that this system is to have");
+    }
     assert_eq!(page.u32(20), 0, "flags");
     assert_eq!(page.u64(24), CAPACITY as u64);
     assert_ne!(page.u64(32), 0, "nonce");
@@ -223,6 +226,47 @@ fn the_counters_are_where_the_page_says() {
         publisher.publish(b"up").unwrap();
     });
     assert_eq!(page.u64(CONSUMER + 40), 0, "does not wait any more");
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
+/// How many tokens an end's bell has; takes those of a semaphore.
+fn tokens(page: &Page, name: &str, end: usize) -> u32 {
+    if page.u32(16) == 5 {
+        return page.u32([6144, 6272][end]);
+    }
+    let bell = std::ffi::CString::new(format!("/{name}+{}", ["p", "c"][end])).unwrap();
+    // SAFETY: a NUL-terminated name, and no O_CREAT.
+    let bell = unsafe { libc::sem_open(bell.as_ptr(), 0) };
+    assert_ne!(bell, libc::SEM_FAILED);
+    // SAFETY: just opened.
+    let count = std::iter::from_fn(|| (unsafe { libc::sem_trywait(bell) } == 0).then_some(())).count();
+    // SAFETY: opened above, closed once.
+    unsafe { libc::sem_close(bell) };
+    count as u32
+}
+
+#[test]
+fn bells_are_rung_where_the_page_says() {
+    let name = unique("rung");
+    let channel = OPTIONS.create(&name).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    let page = Page(Intruder::new(&name));
+    let sleeps = |end: usize| page.0.word(8192).fetch_or(1 << (1 + end), SeqCst);
+    let count = || [0, 1].map(|end| tokens(&page, &name, end));
+    assert_eq!(count(), [0, 0]);
+    sleeps(1);
+    publisher.publish(b"wake up").unwrap();
+    assert_eq!(count(), [0, 1], "the consumer's");
+    page.put(6272, &[0; 4]);
+    sleeps(0);
+    drop(consumer.consume().unwrap());
+    assert_eq!(count(), [1, 0], "the publisher's");
+    page.put(6144, &[0; 4]);
+    // Nobody sleeps: nobody is rung for.
+    publisher.publish(b"awake").unwrap();
+    drop(consumer.consume().unwrap());
+    assert_eq!(count(), [0, 0]);
     drop((publisher, consumer, channel));
     assert_nothing_left(&name);
 }

@@ -134,17 +134,19 @@ impl Looker {
     }
 
     fn region(&mut self, stem: &str, found: &Found, entry: &mut Entry) -> io::Result<Verdict> {
+        if let What::Other(what) = found.what {
+            return Ok(Verdict::foreign(format!("it is {what}")));
+        }
+        if Name::of_stem(stem).is_none() {
+            return Ok(Verdict::foreign("no channel has a name like this"));
+        }
         match found.what {
-            What::Other(what) => return Ok(Verdict::foreign(format!("it is {what}"))),
             What::RegistryFile if self.door_is_locked(found)? => return Ok(changing(Kind::RegistryFile)),
             What::RegistryFile => {
                 let why = "there is no region of that name, and nobody is making one";
                 return Ok(Verdict::new(Kind::RegistryFile, State::LeftOver, why));
             }
-            What::Memory => {}
-        }
-        if Name::of_stem(stem).is_none() {
-            return Ok(Verdict::foreign("no channel has a name like this"));
+            What::Memory | What::Other(_) => {}
         }
         if found.object.is_none() {
             let why = match entry.is_mine {
@@ -330,7 +332,7 @@ fn known_by(magic: u64, snapshot: &Snapshot, stem: &str, len: u64) -> Result<Str
         return Err(format!("it has layout version {theirs} and this program knows {version}"));
     }
     let (word, libc) = (identity.word_bytes.load(Relaxed), identity.libc_flavour.load(Relaxed));
-    if word as usize != size_of::<usize>() || libc != sys::LIBC_FLAVOUR {
+    if word as usize != size_of::<usize>() || libc != sys::bells::flavour() {
         return Err("it was made with another word size or another C library".to_owned());
     }
     if identity.flags.load(Relaxed) & !(PRIVATE | PERSISTENT) != 0 {

@@ -107,7 +107,7 @@ impl End {
     fn wait_longer(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
         let (shared, side) = (&*self.shared, self.side);
         let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline, partner };
-        self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
+        self.waiter.wait(&shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
     }
 
     /// Waits for the turn for as long as a quick answer takes.

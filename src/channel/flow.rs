@@ -194,7 +194,7 @@ impl End {
         loop {
             let mut awaited = FlowOf { shared, at: &at, watch: &mut self.watch, deadline };
             let bell = shared.bell(side as usize);
-            match self.waiter.wait_in_flow(bell, &mut awaited, || shares_cpu(shared, side)) {
+            match self.waiter.wait_in_flow(&bell, &mut awaited, || shares_cpu(shared, side)) {
                 Ok(got) => return Ok(got),
                 Err(_) if at.is_untaken() => {
                     memory.turn().recall(flow.step);

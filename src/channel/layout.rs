@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 /// a machine of the other order is no region at all.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"antiphon");
 /// The layout's version.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 /// Everything before the payload.
 pub(crate) const HEADER_BYTES: usize = GRANULE;
 /// What lies inline, behind the word and the length.

@@ -1,7 +1,7 @@
 //! Removing what the dead have left, for the census: at the door, and only what is still what was looked at.
 
 use super::Anchor;
-use super::door::{Door, remove_names, second_description, system};
+use super::door::{Door, remove_names, system};
 use super::look::{Found, What};
 use super::platform;
 use crate::error::Error;
@@ -21,7 +21,8 @@ pub(crate) fn clear(name: &Name, confirm: impl Fn(&Found) -> Result<(), Error>) 
         let anchor = Anchor::find(&system_name).map_err(|e| system(name, "shm_open", e))?;
         let Some(anchor) = anchor else { return Ok(()) };
         let _door = Door::enter(&anchor, name, PATIENCE)?;
-        if second_description(&anchor, name)?.is_none() {
+        // Its number is not drawn for this: it is looked for as it was looked at.
+        if anchor.probe(&system_name).map_err(|e| system(name, "shm_open", e))?.is_none() {
             continue; // Removed while we waited.
         }
         let stem = name.stem();
@@ -38,7 +39,7 @@ pub(crate) fn clear_semaphores(name: &Name) -> Result<bool, Error> {
     let system_name = name.region();
     let anchor = Anchor::find_or_make(&system_name, 0o600).map_err(|e| system(name, "shm_open", e))?;
     let _door = Door::enter(&anchor, name, PATIENCE)?;
-    let Some(_) = second_description(&anchor, name)? else { return Ok(false) };
+    let Some(_) = anchor.probe(&system_name).map_err(|e| system(name, "shm_open", e))? else { return Ok(false) };
     let stem = name.stem();
     match platform::find(OsStr::new(&stem)).map_err(|e| system(name, "open", e))? {
         Some(Found { what: What::Memory, len: 0, is_marked: true, .. }) => {

@@ -1,4 +1,4 @@
-//! Darwin: locks stand on a registry file, since shared memory takes none; no wait has a limit.
+//! Darwin: locks stand on a registry file, since shared memory takes none; no wait on a semaphore has a limit.
 //!
 //! `cfg(antiphon_darwin_rules)` builds this file on Linux, where a preloaded library makes Linux refuse what Darwin
 //! refuses and provides the few calls that Linux lacks (`ci/darwin-rules`).
@@ -7,15 +7,16 @@
 
 use super::look::{Found, What};
 use super::process::Started;
+use super::registry::{self, Place};
 use super::semaphore::{Semaphore, Waited};
-use super::{if_there, io_error, region, retry};
-use nix::fcntl::{OFlag, open};
+use super::{if_there, io_error, retry};
+use nix::fcntl::OFlag;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open};
-use nix::sys::stat::{Mode, SFlag, fstat, lstat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr::NonNull;
@@ -25,12 +26,21 @@ use std::time::Duration;
 pub(crate) use libc::pthread_atfork;
 #[cfg(target_vendor = "apple")]
 use libc::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidinfo};
+#[cfg(target_vendor = "apple")]
+pub(super) use libc::{EV_ADD, EV_ERROR, EV_ONESHOT, EVFILT_PROC, NOTE_EXIT, kevent, kqueue};
 
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) use rules::pthread_atfork;
 #[cfg(not(target_vendor = "apple"))]
 use rules::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidinfo};
+#[cfg(not(target_vendor = "apple"))]
+pub(super) use rules::{EV_ADD, EV_ERROR, EV_ONESHOT, EVFILT_PROC, NOTE_EXIT, kevent, kqueue};
 
+pub(crate) use super::address::ByAddress;
+pub(crate) use super::kqueue::Exit;
+pub(crate) use super::registry::Anchor;
+
+/// Of semaphores; see `bells.rs`.
 pub(crate) const LIBC_FLAVOUR: u32 = 3;
 
 /// `proc_pidinfo`, `<libproc.h>`: answers for processes of the same user.
@@ -50,19 +60,6 @@ pub(crate) fn start_time(pid: u32) -> Started {
     match io::Error::last_os_error().raw_os_error() {
         Some(libc::ESRCH) => Started::Gone,
         _ => Started::Unknown,
-    }
-}
-
-/// None yet: asking for the start time is one call here.
-pub(crate) struct Exit(std::convert::Infallible);
-
-impl Exit {
-    pub(crate) fn of(_pid: u32) -> Option<Self> {
-        None
-    }
-
-    pub(crate) fn has_come(&self) -> bool {
-        match self.0 {}
     }
 }
 
@@ -99,35 +96,46 @@ pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
 /// The kernel applies no umask to semaphores.
 pub(crate) fn allow(_semaphore: &CStr, _mode: u32) {}
 
-/// There is no `sem_timedwait`: a thread ends the sleep.
+/// There is no `sem_timedwait`: a thread ends the sleep. For machines that lack [`ByAddress`], and for measuring.
 pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
     super::watcher::wait_at_most(semaphore, limit)
 }
 
-/// No mode tells: what is antiphon's has a file in the registry.
+/// No mode tells: what is antiphon's has a file in the registry that was used.
 pub(crate) const MARK: u32 = 0;
 
 /// The names in this user's registry: shared memory cannot be listed.
 pub(crate) fn names() -> io::Result<Vec<OsString>> {
-    let directory = made_directory()?;
-    std::fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    registry::names()
 }
 
 /// What has the name, without its slash: the region, and the registry's file.
 pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
     let Ok(name) = CString::new([b"/", name.as_bytes()].concat()) else { return Ok(None) };
-    // A FIFO in the registry, say, is not waited for.
-    let anchor = match open_file(&name, OFlag::O_NONBLOCK) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR | libc::ENXIO)) => None,
-        other => other?,
+    let place = registry::look(&name)?;
+    let object = match retry(|| shm_open(name.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())) {
+        // Longer than a region's: the file is no region's either.
+        Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => Ok(None),
+        other => if_there(other),
     };
-    let object = if_there(retry(|| shm_open(name.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())));
     let is_refused = object.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
     let object = if is_refused { None } else { object? };
-    let anchor = match anchor {
+    let anchor = match place {
+        Place::File(file) => Some(file),
         // As in `Anchor::find`: a region without its file shows all the same.
-        None if object.is_some() => Some(Anchor::find_or_make(&name, 0o600)?.file),
-        anchor => anchor,
+        Place::Nothing if object.is_some() => Some(Anchor::find_or_make(&name, 0o600)?.file),
+        Place::Nothing => None,
+        Place::Other(stat) => {
+            return Ok(Some(Found {
+                what: What::Other("something else in the place of a file of the registry"),
+                owner: stat.st_uid,
+                len: 0,
+                is_marked: false,
+                id: stat.st_ino,
+                object: None,
+                anchor: None,
+            }));
+        }
     };
     let (what, stat) = match (&object, &anchor) {
         (Some(object), _) => (What::Memory, fstat(object)),
@@ -137,13 +145,12 @@ pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
     let stat = stat.map_err(io_error)?;
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     let is_memory = kind.is_empty() || kind == SFlag::S_IFREG;
-    let id = anchor.as_ref().map_or(Ok(0), |anchor| fstat(anchor).map(|stat| stat.st_ino)).map_err(io_error)?;
     Ok(Some(Found {
         what: if is_memory { what } else { What::Other("no shared memory") },
         owner: stat.st_uid,
         len: if what == What::RegistryFile { 0 } else { u64::try_from(stat.st_size).unwrap_or(0) },
-        is_marked: anchor.is_some(),
-        id,
+        is_marked: anchor.as_ref().map_or(Ok(false), |anchor| registry::was_used(anchor.as_fd()))?,
+        id: anchor.as_ref().map_or(Ok(0), |anchor| registry::id_of(anchor.as_fd()))?,
         object: if is_memory { object } else { None },
         anchor,
     }))
@@ -182,114 +189,8 @@ pub(crate) fn unlink_unnamed(_name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A file of the name in this user's registry.
-pub(crate) struct Anchor {
-    file: OwnedFd,
-}
-
-impl Anchor {
-    /// The registry's file, made where only the region is there: a cleaner of caches may have taken it, and that must
-    /// not make a channel invisible.
-    pub(crate) fn find(name: &CStr) -> io::Result<Option<Self>> {
-        if let Some(file) = open_file(name, OFlag::empty())? {
-            return Ok(Some(Anchor { file }));
-        }
-        match region::open(name)? {
-            Some(_) => Self::find_or_make(name, 0o600).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    pub(crate) fn find_or_make(name: &CStr, _mode: u32) -> io::Result<Self> {
-        match open_file(name, OFlag::O_CREAT)? {
-            Some(file) => Ok(Anchor { file }),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// Whether the name still leads to this very file.
-    pub(crate) fn leads_here(&self, name: &CStr) -> io::Result<bool> {
-        let there = if_there(lstat(&path(name)?).map_err(io_error))?;
-        let here = fstat(&self.file).map_err(io_error)?;
-        Ok(there.is_some_and(|there| (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)))
-    }
-
-    /// A second description of the same file; `None` where the name leads elsewhere by now.
-    pub(crate) fn probe(&self, name: &CStr) -> io::Result<Option<OwnedFd>> {
-        let Some(other) = open_file(name, OFlag::empty())? else { return Ok(None) };
-        let there = fstat(&other).map_err(io_error)?;
-        let here = fstat(&self.file).map_err(io_error)?;
-        let is_same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
-        Ok(is_same.then_some(other))
-    }
-
-    /// A number for this file among all that ever had the name.
-    pub(crate) fn id(&self) -> io::Result<u64> {
-        Ok(fstat(&self.file).map_err(io_error)?.st_ino)
-    }
-
-    /// The object to be filled in.
-    pub(crate) fn object(name: &CStr, mode: u32) -> io::Result<Option<OwnedFd>> {
-        match region::create(name, mode)? {
-            Some(made) => Ok(Some(made)),
-            None => region::open(name),
-        }
-    }
-
-    /// Takes back what `find_or_make` may have made: here that is a file of no length in a cache, which the next one
-    /// finds and uses.
-    pub(crate) fn undo(&self, _name: &CStr) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Takes the file's name away, after the region's.
-    pub(crate) fn remove(&self, name: &CStr) -> io::Result<()> {
-        if_there(retry(|| nix::unistd::unlink(&path(name).map_err(|_| nix::errno::Errno::EIO)?))).map(|_| ())
-    }
-
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-fn open_file(name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | more;
-    let path = path(name)?;
-    if_there(retry(|| open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)))
-}
-
-/// The registry's place: `confstr(3)` names the user's own cache directory, which other users cannot write.
-fn directory() -> io::Result<PathBuf> {
-    Ok(cache_directory()?.join("antiphon"))
-}
-
-/// The name's file in the registry.
-fn path(name: &CStr) -> io::Result<PathBuf> {
-    let mut directory = made_directory()?;
-    let name = name.to_bytes();
-    directory.push(OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name)));
-    Ok(directory)
-}
-
-/// The registry's directory, made where it is missing.
-fn made_directory() -> io::Result<PathBuf> {
-    let directory = directory()?;
-    match mkdirat(nix::fcntl::AT_FDCWD, &directory, Mode::S_IRWXU) {
-        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
-        Err(errno) => return Err(io_error(errno)),
-    }
-    let stat = lstat(&directory).map_err(io_error)?;
-    let is_directory = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
-    if !is_directory || stat.st_uid != nix::unistd::geteuid().as_raw() {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("the registry {} is not a directory of this user", directory.display()),
-        ));
-    }
-    Ok(directory)
-}
-
-fn cache_directory() -> io::Result<PathBuf> {
+/// This user's own cache directory, which other users cannot write.
+pub(super) fn cache_directory() -> io::Result<PathBuf> {
     let mut buffer = [0u8; libc::PATH_MAX as usize];
     // SAFETY: `buffer` has room for the length that is given.
     let len = unsafe { libc::confstr(_CS_DARWIN_USER_CACHE_DIR, buffer.as_mut_ptr().cast(), buffer.len()) };
@@ -317,7 +218,7 @@ pub(crate) fn try_huge_page(_name: &CStr) -> io::Result<Option<bool>> {
 /// The directory of the files that carry the locks, whether it is there yet or not.
 #[cfg(feature = "cli")]
 pub(crate) fn registry() -> io::Result<Option<PathBuf>> {
-    directory().map(Some)
+    super::registry::directory().map(Some)
 }
 
 /// What the preloaded library provides where there is no Darwin.
@@ -344,7 +245,35 @@ mod rules {
     static_assertions::const_assert_eq!(size_of::<proc_bsdinfo>(), 136);
     static_assertions::const_assert_eq!(std::mem::offset_of!(proc_bsdinfo, pbi_start_tvsec), 120);
 
+    pub(crate) const EVFILT_PROC: i16 = -5;
+    pub(crate) const EV_ADD: u16 = 0x1;
+    pub(crate) const EV_ONESHOT: u16 = 0x10;
+    pub(crate) const EV_ERROR: u16 = 0x4000;
+    pub(crate) const NOTE_EXIT: u32 = 0x8000_0000;
+
+    /// `<sys/event.h>`
+    #[repr(C, packed(4))]
+    pub(crate) struct kevent {
+        pub(crate) ident: usize,
+        pub(crate) filter: i16,
+        pub(crate) flags: u16,
+        pub(crate) fflags: u32,
+        pub(crate) data: isize,
+        pub(crate) udata: *mut libc::c_void,
+    }
+
     unsafe extern "C" {
+        pub(crate) fn kqueue() -> libc::c_int;
+
+        pub(crate) fn kevent(
+            queue: libc::c_int,
+            changes: *const kevent,
+            nchanges: libc::c_int,
+            events: *mut kevent,
+            nevents: libc::c_int,
+            limit: *const libc::timespec,
+        ) -> libc::c_int;
+
         pub(super) fn proc_pidinfo(
             pid: libc::c_int,
             flavor: libc::c_int,

@@ -13,7 +13,7 @@
 //! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds; a persistent one that holds a message is refused |
 //! | foreign | anything else | refused, and never touched |
 //!
-//! **Building**, in order: the first pages, size, all pages, `MAKING`, fill in, semaphores made anew, a seat, the
+//! **Building**, in order: the first pages, size, all pages, `MAKING`, fill in, bells made anew, a seat, the
 //! magic. **Removing**, in order: the mark `removed`, the semaphores, the region's name, the registry's. The region's
 //! name goes last, since the door hangs on it: as long as it stands, nobody can make new semaphores of the same name
 //! that the remover would then take away.
@@ -35,6 +35,7 @@
 //!
 //! Whoever is attached keeps a seat, so that its channel is never taken for a left-over one.
 
+use super::bells::{Bell, Bells};
 use super::deadline::Deadline;
 use super::layout::{MAKING, PERSISTENT, PRIVATE};
 use super::peer::TICK;
@@ -48,7 +49,7 @@ use crate::name::Name;
 use crate::steps::step;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -92,14 +93,14 @@ pub(crate) struct Blueprint {
     pub(crate) flags: u32,
 }
 
-/// One process's attachment to one region: a mapping, two semaphores, a seat.
+/// One process's attachment to one region: a mapping, two bells, a seat.
 pub(crate) struct Attachment {
     pub(crate) name: Name,
     kind: &'static Kind,
     /// The region's own, as it was when this came to it.
     flags: u32,
     pub(crate) mapping: Mapping,
-    bells: [Semaphore; 2],
+    bells: Bells,
     anchor: Anchor,
     probe: OwnedFd,
     anchor_id: u64,
@@ -112,28 +113,49 @@ pub(crate) struct Attachment {
 }
 
 /// The door, open for as long as this lives.
-pub(super) struct Door<'a>(&'a Anchor);
+pub(super) struct Door<'a> {
+    anchor: &'a Anchor,
+    /// The door of those who came later, where the anchor was taken away from under the region.
+    _later: Option<OwnedFd>,
+}
 
 impl<'a> Door<'a> {
     pub(super) fn enter(anchor: &'a Anchor, name: &Name, patience: Duration) -> Result<Self, Error> {
         let until = Instant::now() + patience;
-        let mut pause = FIRST_PAUSE;
-        // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
-        while !lock::try_lock(anchor.as_fd(), DOOR_BYTE).map_err(|e| system(name, "fcntl", e))? {
-            if Instant::now() >= until {
-                return Err(Error::Stuck { name: name.to_string() });
+        enter_by(anchor.as_fd(), name, until)?;
+        let mut door = Door { anchor, _later: None };
+        let later = || anchor.successor(&name.region()).map_err(|e| system(name, "open", e));
+        while let Some(file) = later()? {
+            // Its own description, so that it is unlocked where it is closed.
+            enter_by(file.as_fd(), name, until)?;
+            let id = |file: &OwnedFd| nix::sys::stat::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+            // As at one's own: it may have been taken away while one waited.
+            if later()?.is_some_and(|now| id(&now) == id(&file)) {
+                door._later = Some(file);
+                break;
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LAST_PAUSE);
         }
-        Ok(Door(anchor))
+        Ok(door)
     }
+}
+
+fn enter_by(file: BorrowedFd<'_>, name: &Name, until: Instant) -> Result<(), Error> {
+    let mut pause = FIRST_PAUSE;
+    // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
+    while !lock::try_lock(file, DOOR_BYTE).map_err(|e| system(name, "fcntl", e))? {
+        if Instant::now() >= until {
+            return Err(Error::Stuck { name: name.to_string() });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+    Ok(())
 }
 
 impl Drop for Door<'_> {
     fn drop(&mut self) {
         // If the system will not unlock, the lock goes with the descriptor.
-        let _ = lock::unlock(self.0.as_fd(), DOOR_BYTE);
+        let _ = lock::unlock(self.anchor.as_fd(), DOOR_BYTE);
     }
 }
 
@@ -219,6 +241,8 @@ impl Attachment {
                     let _ = remove_names(&name, &anchor, None);
                 })?,
             };
+            // A note for lookers-on; nothing hangs on it. Relaxed: acquired with the magic, or this process's own.
+            let _ = anchor.belongs_to(mapping.head().identity.nonce.load(Relaxed));
             drop(door);
             let (flags, threads) = (flags_of(&mapping), Mutex::new(()));
             return Ok(Attachment {
@@ -364,7 +388,9 @@ impl Attachment {
 
     /// Whether the name still leads to this very region. Under the door that stays true.
     fn leads_here(&self) -> bool {
-        self.anchor.leads_here(&self.name.region()).unwrap_or(false)
+        // Relaxed: if the name leads to this memory, it is the same number, whatever a peer may have written there.
+        let nonce = self.mapping.head().identity.nonce.load(Relaxed);
+        self.anchor.leads_here(&self.name.region(), nonce).unwrap_or(false)
     }
 
     pub(crate) fn is_private(&self) -> bool {
@@ -386,8 +412,8 @@ impl Attachment {
         self.seats().leave(taken);
     }
 
-    pub(crate) fn bell(&self, end: usize) -> &Semaphore {
-        &self.bells[end & 1]
+    pub(crate) fn bell(&self, end: usize) -> Bell<'_> {
+        self.bells.of(&self.mapping, end)
     }
 
     /// An attachment that was made before a fork is of no use in the child: parent and child would sit in one seat.
@@ -438,7 +464,7 @@ fn flags_of(region: &Mapping) -> u32 {
     region.head().identity.flags.load(Relaxed)
 }
 
-pub(super) fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u64)>, Error> {
+fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u64)>, Error> {
     let probe = anchor.probe(&name.region()).map_err(|e| system(name, "shm_open", e))?;
     let id = anchor.id().map_err(|e| system(name, "fstat", e))?;
     Ok(probe.map(|probe| (probe, id)))
@@ -446,25 +472,34 @@ pub(super) fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<
 
 /// Takes all names of a region away, under the door. Repeated after a death, it goes on where the last one stopped.
 pub(super) fn remove_names(name: &Name, anchor: &Anchor, region: Option<&Mapping>) -> Result<(), Error> {
+    let system_name = name.region();
     if let Some(region) = region {
         // Relaxed: whoever reads it holds the door, and that lock orders the two.
         region.head().identity.removed.store(1, Relaxed);
         step!("unlink:marked");
     }
-    let bell = |bell: &CString| Semaphore::unlink(bell).map_err(|e| system(name, "sem_unlink", e));
-    let [first, second] = name.bells();
-    let removed = bell(&first);
-    if let (Err(_), Some(region)) = (&removed, region) {
+    // What is gone by then stays gone, whatever becomes of the rest.
+    let mut is_whole = true;
+    let mut remove = || {
+        let mut bell = |bell: &CString| {
+            let was_there = Semaphore::unlink(bell).map_err(|e| system(name, "sem_unlink", e))?;
+            is_whole &= !was_there;
+            Ok(())
+        };
+        let [first, second] = name.bells();
+        bell(&first)?;
+        step!("unlink:bell-gone");
+        bell(&second)?;
+        step!("unlink:bells-gone");
+        region::unlink(&system_name).map_err(|e| system(name, "shm_unlink", e))
+    };
+    let removed = remove();
+    if let (Err(_), true, Some(region)) = (&removed, is_whole, region) {
         // Someone who may write the region but not remove it: nothing is gone, and nothing is to go.
         // Relaxed: as above.
         region.head().identity.removed.store(0, Relaxed);
     }
     removed?;
-    step!("unlink:bell-gone");
-    bell(&second)?;
-    step!("unlink:bells-gone");
-    let system_name = name.region();
-    region::unlink(&system_name).map_err(|e| system(name, "shm_unlink", e))?;
     step!("unlink:region-gone");
     anchor.remove(&system_name).map_err(|e| system(name, "unlink", e))
 }
@@ -534,7 +569,7 @@ impl Entering<'_> {
         };
         same("layout version", record.version.load(Relaxed).into(), self.kind.layout_version.into())?;
         same("word size", record.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64)?;
-        same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::LIBC_FLAVOUR.into())?;
+        same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::bells::flavour().into())?;
         let flags = record.flags.load(Relaxed);
         let is_known = [0, PRIVATE, PERSISTENT].contains(&flags);
         same("unknown flags", if is_known { 0 } else { flags.into() }, 0)?;
@@ -548,17 +583,16 @@ impl Entering<'_> {
     }
 
     /// Attaches to what stands there, the living's or what the dead have left.
-    fn join(&self, region: Mapping, mode: u32) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
+    fn join(&self, region: Mapping, mode: u32) -> Result<(Mapping, Bells, Taken), Error> {
         step!("open:mapped");
-        let open = |bell| Semaphore::open(bell).map_err(|e| system(self.name, "sem_open", e));
-        let [first, second] = self.name.bells();
-        let bells = match (open(&first)?, open(&second)?) {
-            (Some(first), Some(second)) => [first, second],
+        let opened = Bells::open(&self.name.bells()).map_err(|e| system(self.name, "sem_open", e))?;
+        let bells = match opened {
+            Some(bells) => bells,
             // A stranger removed them. The living still have theirs, which nobody else can reach.
-            _ if self.living_holder(&region)?.is_some() => {
+            None if self.living_holder(&region)?.is_some() => {
                 return Err(not_a_channel(self.name, "its semaphores were removed by a stranger"));
             }
-            _ => self.new_bells(mode)?,
+            None => self.new_bells(mode)?,
         };
         step!("open:belled");
         let handle = self.take_handle(&region)?;
@@ -567,7 +601,7 @@ impl Entering<'_> {
     }
 
     /// Makes a region where there is nothing.
-    fn build(&self, new: Blueprint) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
+    fn build(&self, new: Blueprint) -> Result<(Mapping, Bells, Taken), Error> {
         let name = self.name;
         let Blueprint { total, mode, flags } = new;
         let object = Anchor::object(&name.region(), mode);
@@ -608,7 +642,7 @@ impl Entering<'_> {
         identity.magic.store(MAKING, Relaxed);
         identity.version.store(self.kind.layout_version, Relaxed);
         identity.word_bytes.store(size_of::<usize>() as u32, Relaxed);
-        identity.libc_flavour.store(super::LIBC_FLAVOUR, Relaxed);
+        identity.libc_flavour.store(super::bells::flavour(), Relaxed);
         identity.flags.store(flags, Relaxed);
         identity.capacity.store((region.len() - self.kind.overhead) as u64, Relaxed);
         identity.nonce.store(super::nonce(), Relaxed);
@@ -620,18 +654,12 @@ impl Entering<'_> {
         (self.kind.fill_in)(region);
     }
 
-    fn new_bells(&self, mode: u32) -> Result<[Semaphore; 2], Error> {
-        let new = |bell| {
-            Semaphore::create_anew(bell, mode).map_err(|e| match e.kind() {
-                // A page: semaphores are files of a few bytes.
-                io::ErrorKind::StorageFull => {
-                    Error::NoSpace { name: self.name.to_string(), need: 4096, have: Some(0) }
-                }
-                _ => system(self.name, "sem_open", e),
-            })
-        };
-        let [first, second] = self.name.bells();
-        Ok([new(&first)?, new(&second)?])
+    fn new_bells(&self, mode: u32) -> Result<Bells, Error> {
+        Bells::make_anew(&self.name.bells(), mode).map_err(|e| match e.kind() {
+            // A page: semaphores are files of a few bytes.
+            io::ErrorKind::StorageFull => Error::NoSpace { name: self.name.to_string(), need: 4096, have: Some(0) },
+            _ => system(self.name, "sem_open", e),
+        })
     }
 
     fn take_handle(&self, region: &Mapping) -> Result<Taken, Error> {

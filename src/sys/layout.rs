@@ -26,7 +26,7 @@ pub(crate) struct Identity {
     pub(crate) version: AtomicU32,
     /// `size_of::<usize>()`: a 32-bit libc and a 64-bit one keep semaphores differently.
     pub(crate) word_bytes: AtomicU32,
-    /// `sys::LIBC_FLAVOUR`
+    /// Whose semaphores the bells are, or that they are words: see `bells.rs`.
     pub(crate) libc_flavour: AtomicU32,
     /// What kind of region this is: [`PRIVATE`], [`PERSISTENT`].
     pub(crate) flags: AtomicU32,
@@ -76,12 +76,21 @@ pub(crate) struct Seat {
     _spare: [u8; 20],
 }
 
+/// What one end sleeps on where bells are words of the region; zeros where they are semaphores. See `bells.rs`.
+#[repr(C, align(128))]
+pub(crate) struct BellLine {
+    pub(crate) tokens: AtomicU32,
+    _spare: [u8; 124],
+}
+
 /// The first 8 KiB of a region.
 #[repr(C)]
 pub(crate) struct Head {
     pub(crate) identity: Identity,
     pub(crate) seats: [Seat; SEATS],
-    _spare: [u8; 4096 - SEATS * 64],
+    /// One for each end.
+    pub(crate) bells: [BellLine; 2],
+    _spare: [u8; 4096 - SEATS * 64 - 2 * 128],
 }
 
 const_assert_eq!(size_of::<Identity>(), 4096);
@@ -106,5 +115,9 @@ const_assert_eq!(offset_of!(Seat, anchor), 24);
 const_assert_eq!(offset_of!(Seat, since_unix_ms), 32);
 const_assert_eq!(offset_of!(Seat, pid), 40);
 
+const_assert_eq!(size_of::<BellLine>(), 128);
+const_assert_eq!(offset_of!(BellLine, tokens), 0);
+
 const_assert_eq!(size_of::<Head>(), 8192);
 const_assert_eq!(offset_of!(Head, seats), 4096);
+const_assert_eq!(offset_of!(Head, bells), 4096 + 2048);

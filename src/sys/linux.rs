@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 // glibc keeps the semaphore NAME in sem.NAME, musl in NAME, and a 32-bit glibc stores its value otherwise than a
@@ -342,6 +343,24 @@ pub(crate) fn unlink_unnamed(name: &str) -> io::Result<()> {
     if_there(super::retry(|| nix::unistd::unlink(&Path::new(DIRECTORY).join(name)))).map(|_| ())
 }
 
+/// Not needed: semaphores have waits with a limit, or the watcher's.
+#[derive(Clone, Copy)]
+pub(crate) struct ByAddress(std::convert::Infallible);
+
+impl ByAddress {
+    pub(crate) fn of_this_machine() -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn sleep_while_zero(self, _word: &AtomicU32, _limit: Duration) {
+        match self.0 {}
+    }
+
+    pub(crate) fn wake(self, _word: &AtomicU32) {
+        match self.0 {}
+    }
+}
+
 /// The region itself.
 pub(crate) struct Anchor {
     file: OwnedFd,
@@ -366,7 +385,7 @@ impl Anchor {
     }
 
     /// Whether the name still leads to this very object.
-    pub(crate) fn leads_here(&self, name: &CStr) -> io::Result<bool> {
+    pub(crate) fn leads_here(&self, name: &CStr, _nonce: u64) -> io::Result<bool> {
         match region::open(name) {
             Ok(Some(other)) => Ok(identity(&other)? == identity(&self.file)?),
             Ok(None) => Ok(false),
@@ -381,7 +400,7 @@ impl Anchor {
     /// Takes back what `find_or_make` may have made, where nothing came of it. Under the door.
     pub(crate) fn undo(&self, name: &CStr) -> io::Result<()> {
         let is_ours = region::len(&self.file)? == Some(0) && region::is_mine(&self.file)?;
-        if is_ours && self.leads_here(name)? {
+        if is_ours && self.leads_here(name, 0)? {
             region::unlink(name)?;
         }
         Ok(())
@@ -393,6 +412,16 @@ impl Anchor {
             Some(other) if identity(&other)? == identity(&self.file)? => Ok(Some(other)),
             _ => Ok(None),
         }
+    }
+
+    /// None: who loses its anchor has lost its region.
+    pub(crate) fn successor(&self, _name: &CStr) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+
+    /// It is the region.
+    pub(crate) fn belongs_to(&self, _nonce: u64) -> io::Result<()> {
+        Ok(())
     }
 
     /// A number for this object among all that ever had the name.

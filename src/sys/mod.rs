@@ -19,13 +19,15 @@
 //! | `names` | what stands where regions do, as far as the system lists it |
 //! | `find`, `read_start` | what has a name, and the first bytes of it, without a risk to whoever looks |
 //! | `semaphore_of`, `semaphore_file`, `unlink_unnamed` | which names are semaphores' files, as far as they are listed; and what the libc leaves of half-made ones |
+//! | `ByAddress` | waiting for a word of shared memory, where all processes of a machine can; or never |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!
 //! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what tells the living
 //! from the dead: the kernel drops them when a process is gone, however it went. On Linux they work on the region
 //! itself. Darwin refuses locks on shared memory, so there the anchor is a small file of the same name in a registry.
 //! Everything above asks only for these: `Anchor::find` and `find_or_make`, `leads_here` (the name still means this
-//! very file), `probe` (a second, independent description of the same file), `id`, `undo` and `remove`.
+//! very region), `probe` (a second, independent description of the same file), `successor` (what the name leads to
+//! where the file was taken away from under the region), `id`, `belongs_to`, `undo` and `remove`.
 //!
 //! For the command: `SYSTEM`, `libc_version`, `try_huge_page` and `registry`, each of which may have nothing to tell.
 //! For measuring, `processor.rs` has what each system tells of its processors: all of it may be nothing.
@@ -33,6 +35,9 @@
 //! A third system has to provide the same list, and shared memory with `shm_open`, named semaphores and descriptor
 //! locks as above.
 
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+mod address;
+pub(crate) mod bells;
 pub(crate) mod cell;
 pub(crate) mod clear;
 pub(crate) mod copy;
@@ -40,6 +45,8 @@ pub(crate) mod copy;
 mod copy_x86_64;
 pub(crate) mod deadline;
 pub(crate) mod door;
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+mod kqueue;
 pub(crate) mod layout;
 #[cfg(feature = "limits")]
 pub(crate) mod lines;
@@ -50,6 +57,8 @@ pub(crate) mod process;
 #[cfg(feature = "limits")]
 pub(crate) mod processor;
 pub(crate) mod region;
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+mod registry;
 pub(crate) mod seat;
 pub(crate) mod semaphore;
 pub(crate) mod view;

@@ -64,8 +64,13 @@ impl ExitWatch {
         }
         let exit = platform::Exit::of(who.pid)?;
         // Asked after the watch began: so what is watched is what has that start time.
-        let is_it = platform::start_time(who.pid) == Started::At(who.start);
-        is_it.then_some(ExitWatch(exit))
+        match platform::start_time(who.pid) {
+            Started::At(start) if start == who.start => Some(ExitWatch(exit)),
+            // Another user's, perhaps: then it is `who`, or else a later one with the same number, whose end means that
+            // `who` is gone as well.
+            Started::Unknown => Some(ExitWatch(exit)),
+            Started::At(_) | Started::Gone => None,
+        }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -95,4 +100,35 @@ pub(crate) fn count_forks() -> u32 {
         unsafe { platform::pthread_atfork(None, None, Some(in_child)) };
     });
     forks()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Darwin does not tell the start time of another user's process.
+    #[test]
+    fn the_end_of_another_users_process_can_be_watched() {
+        let me = Who::mine();
+        // SAFETY: takes nothing and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            println!("NOT RUN the_end_of_another_users_process_can_be_watched: it takes root to be another user");
+            return;
+        }
+        // SAFETY: the child makes system calls, and the few allocations for them are made under locks that are in
+        // order in a child.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: takes a number.
+            let is_another = unsafe { libc::setuid(65534) } == 0;
+            let watch = ExitWatch::new(me);
+            let works = is_another && watch.is_some_and(|watch| !watch.is_gone());
+            // SAFETY: ends the child without the test's ending.
+            unsafe { libc::_exit(if works { 0 } else { 1 }) };
+        }
+        let mut status = -1;
+        // SAFETY: waits for a child of this process.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+    }
 }

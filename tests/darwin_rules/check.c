@@ -3,6 +3,7 @@
  *
  *   check                                            plain Linux: every call does what Linux does
  *   LD_PRELOAD=.../libdarwin_rules.so check darwin   the same calls, as Darwin would have them
+ *   ... check darwin-14.3                            as the Darwin that -DBEFORE_14_4 builds would
  *
  * Says nothing where all is well but for the last line; ci/darwin-rules runs it both ways.
  */
@@ -32,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int darwin, checks, bad;
+static int darwin, before_14_4, checks, bad;
 static char buf[65536];
 
 static void judge(const char *what, int good, long is, long wanted)
@@ -362,9 +363,125 @@ static void cache_folder(void)
     VALUE("confstr: cut off, and ended", strncmp(cut, path, sizeof cut - 1) == 0 && cut[sizeof cut - 1] == 0, 1, 0);
 }
 
+static int (*wait_for)(void *, uint64_t, size_t, uint32_t, uint32_t, uint64_t);
+static int (*wake_one)(void *, size_t, uint32_t);
+
+/* Who waits for a word in a child: the exit status is 0 if it was woken. */
+static pid_t waiter(uint32_t *word, uint32_t flags)
+{
+    pid_t pid = fork();
+    if (pid == 0) _exit(wait_for(word, 0, 4, flags, 32, 20000000000) ? errno : 0);
+    return pid;
+}
+
+static void waits_for_addresses(void)
+{
+    *(void **)&wait_for = dlsym(RTLD_DEFAULT, "os_sync_wait_on_address_with_timeout");
+    *(void **)&wake_one = dlsym(RTLD_DEFAULT, "os_sync_wake_by_address_any");
+    int there = darwin && !before_14_4;
+    VALUE("os_sync_wait_on_address_with_timeout is there", wait_for != NULL, there, 0);
+    VALUE("os_sync_wake_by_address_any is there", wake_one != NULL, there, 0);
+    if (!wait_for || !wake_one) return;
+
+    uint32_t *word = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    setenv("DARWIN_RULES_FAULTS", "0", 1);
+    CALL("wait for nothing in time", wait_for(word, 0, 4, 1, 32, 1000000), ETIMEDOUT);
+    CALL("wait with another value", wait_for(word, 7, 4, 1, 32, 20000000000), 0);
+    CALL("wait without a limit", wait_for(word, 0, 4, 1, 32, 0), EINVAL);
+    CALL("wait by another clock", wait_for(word, 0, 4, 1, 6, 1000000), EINVAL);
+    CALL("wait for an odd address", wait_for((char *)word + 1, 0, 4, 1, 32, 1000000), EINVAL);
+    CALL("wake nobody", wake_one(word, 4, 1), ENOENT);
+
+    int status;
+    pid_t child = waiter(word, 1);
+    while (wake_one(word, 4, 1)) usleep(100);
+    waitpid(child, &status, 0);
+    VALUE("woken in another process", WEXITSTATUS(status), 0, 0);
+    child = waiter(word, 0);
+    usleep(100000); /* most likely it waits by then */
+    CALL("wake one that did not say that it shares", wake_one(word, 4, 1), ENOENT);
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+
+    setenv("DARWIN_RULES_FAULTS", "2", 1);
+    int seen[4], is_fault[4] = {0, 0, 0, 0}, faults[4] = {EFAULT, EDOM, ENOMEM, EINTR};
+    for (int i = 0; i < 8; i++) {
+        int error = wait_for(word, 7, 4, 1, 32, 1000000) ? errno : 0;
+        if (i % 2) seen[i / 2] = error;
+        else VALUE("a wait that is not to fail", error, 0, 0);
+    }
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++) is_fault[k] |= seen[i] == faults[k];
+    VALUE("faults of all kinds", is_fault[0] + is_fault[1] + is_fault[2] + is_fault[3], 4, 0);
+    unsetenv("DARWIN_RULES_FAULTS");
+    munmap(word, 4096);
+}
+
+#pragma pack(4)
+
+/* Darwin's struct kevent. */
+struct event {
+    uintptr_t ident;
+    int16_t filter;
+    uint16_t flags;
+    uint32_t fflags;
+    intptr_t data;
+    void *udata;
+};
+
+#pragma pack()
+
+static void ends_of_processes(void)
+{
+    enum { EVFILT_PROC = -5, ADD_ONCE = 0x11 };
+
+    const uint32_t note_exit = 0x80000000u;
+    int (*make)(void), (*event)(int, const struct event *, int, struct event *, int, const struct timespec *);
+    *(void **)&make = dlsym(RTLD_DEFAULT, "kqueue");
+    *(void **)&event = dlsym(RTLD_DEFAULT, "kevent");
+    VALUE("kqueue is there", make != NULL && event != NULL, 1, 0);
+    if (!make || !event) return;
+
+    struct timespec now = {0, 0}, long_time = {20, 0};
+    struct event end;
+    pid_t pid = fork();
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    struct event change = {(uintptr_t)pid, EVFILT_PROC, ADD_ONCE, note_exit, 0, NULL};
+    int queue = make();
+    VALUE("kqueue", queue >= 0, 1, 0);
+    VALUE("kqueue: not close-on-exec", fcntl(queue, F_GETFD) & FD_CLOEXEC, 0, 0);
+    VALUE("a watch on a child", event(queue, &change, 1, NULL, 0, NULL), 0, 0);
+    VALUE("nothing yet", event(queue, NULL, 0, &end, 1, &now), 0, 0);
+    pid_t heir = fork();
+    if (heir == 0) _exit(fcntl(queue, F_GETFD) == -1 ? errno : 0);
+    int status;
+    waitpid(heir, &status, 0);
+    VALUE("a queue is not inherited", WEXITSTATUS(status), EBADF, 0);
+    kill(pid, SIGKILL);
+    VALUE("its end", event(queue, NULL, 0, &end, 1, &long_time), 1, 0);
+    VALUE("its end: whose", end.ident, pid, 0);
+    VALUE("its end: what", end.fflags == note_exit && end.filter == EVFILT_PROC, 1, 0);
+    VALUE("its end: once", event(queue, NULL, 0, &end, 1, &now), 0, 0);
+    close(queue);
+
+    queue = make();
+    errno = 0;
+    VALUE("a watch on a zombie", event(queue, &change, 1, NULL, 0, NULL) ? errno : 0, ESRCH, 0);
+    VALUE("a watch on a zombie, with room for events", event(queue, &change, 1, &end, 1, NULL), 1, 0);
+    VALUE("its error", end.flags == 0x4000 ? end.data : 0, ESRCH, 0);
+    waitpid(pid, NULL, 0);
+    VALUE("a watch on nobody", event(queue, &change, 1, NULL, 0, NULL) ? errno : 0, ESRCH, 0);
+    close(queue);
+    VALUE("a closed queue", event(queue, NULL, 0, &end, 1, &now) ? errno : 0, EBADF, 0);
+}
+
 int main(int count, char **arguments)
 {
-    darwin = count > 1 && !strcmp(arguments[1], "darwin");
+    darwin = count > 1 && !strncmp(arguments[1], "darwin", 6);
+    before_14_4 = darwin && !strcmp(arguments[1], "darwin-14.3");
     umask(022);
     shared_memory();
     ordinary_files();
@@ -373,6 +490,8 @@ int main(int count, char **arguments)
     sockets();
     processes();
     cache_folder();
+    waits_for_addresses();
+    ends_of_processes();
     printf("%s: %d checks, %d bad\n", darwin ? "under Darwin's rules" : "plain Linux", checks, bad);
     return bad != 0;
 }

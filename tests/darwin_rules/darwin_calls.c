@@ -98,6 +98,13 @@ static int bsdinfo(int pid, int find_zombies, struct proc_bsdinfo *info)
     return 0;
 }
 
+int is_process(int pid)
+{
+    struct proc_bsdinfo info;
+    int error = bsdinfo(pid, 0, &info);
+    return error == 0 || error == EPERM;
+}
+
 /* Bytes filled in; on an error 0, not -1, and errno says why [X]. */
 EXPORT int proc_pidinfo(int pid, int flavor, uint64_t arg, void *buffer, int buffersize)
 {

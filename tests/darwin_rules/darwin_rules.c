@@ -4,7 +4,7 @@
  * work on a Mac; what fails would fail there.  ci/darwin-rules builds it and runs the tests under it.
  *
  * Here: shared memory and named semaphores.  darwin_sockets.c: Unix sockets.  darwin_lacks.c: what only Linux has.
- * darwin_calls.c: what only Darwin has.  check.c: does all of this work?
+ * darwin_calls.c, darwin_waits.c: what only Darwin has.  check.c: does all of this work?
  *
  *   LD_PRELOAD=.../libdarwin_rules.so program     (children inherit it; static programs and bare `syscall`
  *                                                  instructions escape it)
@@ -14,6 +14,7 @@
  *                             vmrw memfd eventfd futex sunpath dgram sock robust pidfd umask devshm otmpfile, or all
  *   DARWIN_RULES_LOG=path     gets one line for each refusal ("2": standard error)
  *   DARWIN_RULES_CACHE=path   the user's cache folder (see darwin_calls.c)
+ *   DARWIN_RULES_FAULTS=n     one in so many waits for an address fails (see darwin_waits.c)
  *
  * Sources: XNU 11417.101.15, bsd/kern/posix_shm.c, posix_sem.c, kern_descrip.c,
  * libsyscall/wrappers/posix_sem_obsolete.c.  Where Darwin lacks a call altogether, ENOSYS is our choice.

@@ -1,4 +1,4 @@
-/* What the two halves of the library share: darwin_rules.c (what Darwin refuses) and darwin_calls.c (what it adds). */
+/* What the files of the library share: see darwin_rules.c. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,3 +18,7 @@ int allowed(const char *rule);
 void note(const char *rule, const char *what, long value);
 /* note(), then errno = error; always -1. */
 int refuse(const char *rule, const char *what, long value, int error);
+/* A system call that the program itself would be refused. */
+long unrefused(long number, long a, long b, long c, long d);
+/* Is there such a process, and no zombie? */
+int is_process(int pid);

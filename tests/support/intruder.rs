@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub const HEADER: usize = 64 * 1024;
 pub const SEATS: usize = 4096;
 pub const SEAT: usize = 64;
+/// The words of the bells, where they are no semaphores.
+pub const BELLS: [usize; 2] = [6144, 6144 + 128];
 pub const TURN: usize = 8192;
 pub const LENGTH: usize = TURN + 8;
 pub const NOTES: usize = TURN + 256;
@@ -71,6 +73,11 @@ impl Intruder {
         let word = unsafe { self.base.add(at) };
         // SAFETY: as above; any value is an atomic's.
         unsafe { AtomicU64::from_ptr(word.cast()) }
+    }
+
+    /// Whether the bells are words of the region.
+    pub fn has_words(&self) -> bool {
+        self.word(16).load(Relaxed).to_ne_bytes()[..4] == 5u32.to_ne_bytes()
     }
 
     /// The header as it is.

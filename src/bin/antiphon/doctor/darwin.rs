@@ -33,8 +33,8 @@ fn semaphores() -> Finding {
         return Finding::hidden(TOPIC, "sysctl does not tell kern.posix.sem.max.");
     };
     let figure = format!("{} on this machine", count(most));
-    let meaning = "Each channel has two until its name is removed, and so have other programs. How many are in use the \
-                   system does not tell.";
+    let meaning = "Before macOS 14.4 each channel has two until its name is removed, and so have other programs. How many \
+                   are in use the system does not tell.";
     if most >= 1000 {
         return Finding::ok(TOPIC, figure).means(meaning);
     }
@@ -69,9 +69,9 @@ fn judge_registry(folder: &Path) -> Finding {
             .advise("Look at it, and remove it or move it away:", &[&format!("ls -ld '{place}'")]);
     }
     let mode = found.permissions().mode() & 0o777;
-    if mode & 0o022 != 0 {
-        return Finding::warning(TOPIC, format!("{mode:04o}"))
-            .means(format!("Others may write {place}, and take the names away from under living channels."))
+    if mode & 0o077 != 0 {
+        return Finding::problem(TOPIC, format!("{mode:04o}"))
+            .means(format!("{place} is open to others: no channel can be made or opened."))
             .advise("To keep them out:", &[&format!("chmod 700 '{place}'")]);
     }
     match std::fs::read_dir(folder) {
@@ -105,7 +105,7 @@ mod tests {
         let level = |path: &str| judge_registry(&files.path(path)).level;
         assert_eq!(judge_registry(&files.path("/good")).figure, "names in it: 1");
         assert_eq!(judge_registry(&files.path("/missing")).figure, "not there yet");
-        assert_eq!(level("/open"), Level::Warning);
+        assert_eq!(level("/open"), Level::Problem);
         assert_eq!(level("/file"), Level::Problem);
         assert_eq!(level("/link"), Level::Problem, "a link may lead anywhere");
     }
