@@ -107,7 +107,8 @@ fn proc_is_ours() -> bool {
 /// The inode of `/proc/self/ns/pid`, `namespaces(7)`, and in its upper half that of the time namespace, whose offset
 /// start times have in them; 0 without /proc.
 pub(crate) fn pid_namespace() -> u64 {
-    let inode = |path| stat(path).map_or(0, |stat| stat.st_ino);
+    #[allow(clippy::useless_conversion)] // Its width differs between architectures.
+    let inode = |path| stat(path).map_or(0, |stat| u64::from(stat.st_ino));
     match inode("/proc/self/ns/pid") {
         0 => 0,
         pids => pids ^ inode("/proc/self/ns/time").rotate_left(32),
