@@ -157,6 +157,13 @@ impl Waiter {
         }
     }
 
+    /// Looks for as long as a quick answer takes, unless this end sleeps at once or yields: what can wait until then
+    /// is done after it.
+    pub(crate) fn glimpse<A: Awaited>(&self, awaited: &mut A) -> Option<A::Got> {
+        let may_look = self.policy != Wait::Park && !self.shares_cpu;
+        if may_look { poll(awaited) } else { None }
+    }
+
     /// As [`wait`](Self::wait), in the middle of a copy: the other end is at work, and a sleep would cost more than
     /// what it does until then. So it is watched for a while whatever the policy, and nothing is learned from it.
     pub(crate) fn wait_in_flow<A: Awaited>(

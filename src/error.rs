@@ -27,7 +27,7 @@ pub enum Delivered {
 /// Everything that can go wrong, each with the name it happened to and the way out.
 ///
 /// A peer's death and a peer's leaving are each reported once; the same call made again then waits for the next peer
-/// on the same name.
+/// on the same name. Only where `is_final` says that no next one can come by the name, they are reported each time.
 ///
 /// ```
 /// use antiphon::{Channel, Error};
@@ -69,6 +69,11 @@ pub enum Error {
         /// A holder's process id, as its own pid namespace knows it.
         pid: u32,
     },
+    /// The channel is persistent and holds a message that nobody has consumed: `create` would lose it.
+    HoldsMessage {
+        /// The channel's name.
+        name: String,
+    },
     /// A living process sits in this seat.
     SeatTaken {
         /// The channel's name.
@@ -88,6 +93,8 @@ pub enum Error {
         pid: u32,
         /// What became of the message in hand.
         delivered: Delivered,
+        /// Nobody new can come: the channel is private, and its names are gone.
+        is_final: bool,
     },
     /// The other end left in order.
     Disconnected {
@@ -98,6 +105,8 @@ pub enum Error {
         /// What became of the message in hand: a consumer that panicked with a call may have acted on it before it
         /// left.
         delivered: Delivered,
+        /// Nobody new can come: the channel is private, and its names are gone.
+        is_final: bool,
     },
     /// The time was up.
     TimedOut {
@@ -228,7 +237,9 @@ impl Error {
             Error::Aborted { .. } | Error::NoReply { .. } => Kind::ConnectionAborted,
             Error::CallerGone { .. } => Kind::BrokenPipe,
             Error::NoSpace { .. } => Kind::StorageFull,
-            Error::NotAChannel { .. } | Error::NameCollision { .. } => Kind::AlreadyExists,
+            Error::NotAChannel { .. } | Error::NameCollision { .. } | Error::HoldsMessage { .. } => {
+                Kind::AlreadyExists
+            }
             Error::Incompatible { .. } | Error::NotACall { .. } | Error::Forked { .. } => Kind::Unsupported,
             Error::NotPermitted { .. } => Kind::PermissionDenied,
             Error::Corrupt { .. } => Kind::InvalidData,
@@ -277,6 +288,14 @@ fn outcome(to_the_consumer: bool, delivered: &Delivered) -> &dyn fmt::Display {
     }
 }
 
+/// What comes after the end of a peer.
+fn next(peer: &str, is_final: bool) -> String {
+    match is_final {
+        true => "nobody else can come to a private channel, make another".to_owned(),
+        false => format!("the next call waits for the next {peer}"),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -294,28 +313,29 @@ impl fmt::Display for Error {
                 f,
                 "the channel {name:?} is in use by process {pid}: open it instead, end that process, or choose another name"
             ),
+            Error::HoldsMessage { name } => write!(
+                f,
+                "the persistent channel {name:?} holds a message that nobody has consumed: open it and consume that, or remove it with Channel::unlink"
+            ),
             Error::SeatTaken { name, seat: "handle", pid } => write!(
                 f,
                 "the channel {name:?} has no room for a further handle, process {pid} holds one of them: drop handles that are not needed"
             ),
             Error::SeatTaken { name, seat, pid } => write!(
                 f,
-                "the {seat}'s seat of channel {name:?} is taken by process {pid}: a channel has one publisher and one consumer, use a channel for each pair"
+                "the {seat}'s seat of channel {name:?} is taken by process {pid}: a channel has one publisher and one consumer, use a channel for each pair, or wait for the seat with {seat}_timeout"
             ),
-            Error::PeerDied { name, peer, pid, delivered } => {
+            Error::PeerDied { name, peer, pid, delivered, is_final } => {
                 write!(f, "the {peer} of channel {name:?}")?;
                 if *pid != 0 {
                     write!(f, ", process {pid},")?;
                 }
                 let outcome = outcome(*peer == "publisher", delivered);
-                write!(f, " is dead: {outcome}; the next call waits for the next {peer}")
+                write!(f, " is dead: {outcome}; {}", next(peer, *is_final))
             }
-            Error::Disconnected { name, peer, delivered } => {
+            Error::Disconnected { name, peer, delivered, is_final } => {
                 let outcome = outcome(*peer == "publisher", delivered);
-                write!(
-                    f,
-                    "the {peer} of channel {name:?} has left: {outcome}; the next call waits for the next {peer}"
-                )
+                write!(f, "the {peer} of channel {name:?} has left: {outcome}; {}", next(peer, *is_final))
             }
             Error::TimedOut { name, call, delivered } => {
                 let outcome = outcome(matches!(*call, "consume" | "reply"), delivered);

@@ -9,6 +9,8 @@
 //! a-name-of-more-than-27-bytes  /a-name-of-more~tc3tjw414bfz  …+p  …+c
 //! ```
 //!
+//! A private channel's name is drawn by lot: `private-` and twelve characters, which fit.
+//!
 //! `~` and `+` stand outside the user's alphabet, so that no name of a user is another's shortened one or another's
 //! semaphore. Two long names may shorten to one: the full name stands in the region and is compared on open.
 
@@ -44,6 +46,11 @@ impl Name {
         Err(Error::BadName { name: name.to_owned(), why })
     }
 
+    /// A name that nobody else has thought of: one for each `nonce`.
+    pub(crate) fn private(nonce: u64) -> Self {
+        Name(format!("private-{}", letters(nonce)))
+    }
+
     /// The user's name without its slash.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -71,14 +78,14 @@ impl Name {
             return self.0.clone();
         }
         let readable = &self.0[..self.0.len().min(READABLE_BYTES)];
-        let mut stem = format!("{readable}~");
-        let mut hash = fnv1a(self.0.as_bytes());
-        for _ in 0..HASH_BYTES {
-            stem.push(char::from(b"0123456789abcdefghjkmnpqrstvwxyz"[(hash & 31) as usize]));
-            hash >>= 5;
-        }
-        stem
+        format!("{readable}~{}", letters(fnv1a(self.0.as_bytes())))
     }
+}
+
+/// The lower 60 bits of a number, five by five, the lowest first.
+fn letters(number: u64) -> String {
+    let letter = |place| b"0123456789abcdefghjkmnpqrstvwxyz"[(number >> (5 * place) & 31) as usize];
+    (0..HASH_BYTES).map(|place| char::from(letter(place))).collect()
 }
 
 impl std::fmt::Display for Name {
@@ -139,6 +146,15 @@ mod tests {
         let name = Name::new("a-name-of-more-than-27-bytes").unwrap();
         assert_eq!(name.region().to_str().unwrap(), "/a-name-of-more~tc3tjw414bfz");
         assert_eq!(Name::new(".").unwrap().region().to_str().unwrap(), "/.~hx2303j93xry");
+    }
+
+    #[test]
+    fn private_names_fit_and_differ() {
+        let name = Name::private(1 << 59 | 1);
+        assert_eq!(name.as_str(), "private-10000000000g");
+        assert_eq!(Name::new(name.as_str()).unwrap(), name);
+        assert_eq!(name.region().to_str().unwrap(), "/private-10000000000g");
+        assert_ne!(Name::private(1), Name::private(3));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! `death/victim.rs` how a process comes to die at a step. `death/body.rs` messages that tell their
 //! number. `death/exchange.rs` killed while messages go to and fro. `death/flow.rs` killed while
 //! bytes flow. `death/door.rs` killed or stopped while it creates, opens, sits, leaves, removes.
-//! `death/delay.rs` how soon the survivor knows. `death/identity.rs` forks, zombies, reused pids,
-//! namespaces.
+//! `death/private.rs` killed while it comes to a private channel or leaves it. `death/delay.rs` how
+//! soon the survivor knows. `death/identity.rs` forks, zombies, reused pids, namespaces.
 #[path = "support/intruder.rs"]
 mod intruder;
 mod support;
@@ -26,6 +26,8 @@ mod identity;
 #[cfg(all(target_os = "linux", not(antiphon_darwin_rules)))]
 #[path = "death/linux.rs"]
 mod linux;
+#[path = "death/private.rs"]
+mod private;
 #[path = "death/victim.rs"]
 mod victim;
 
@@ -41,6 +43,7 @@ fn every_labelled_step_is_reached() {
         .iter()
         .chain(flow::STEPS)
         .chain(door::STEPS)
+        .chain([&private::STEPS])
         .flat_map(|steps| steps.iter().copied())
         .collect();
     assert_eq!(all, killed, "steps that are listed, and those that a test kills at");

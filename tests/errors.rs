@@ -35,6 +35,11 @@ fn errors_of_names_and_options_say_what_to_do() {
         check(Channel::create(bad), "BadName", bad, "use 1 to 200 letters");
     }
     let name = unique("names");
+    let option = SMALL.persistent(true).private().unwrap_err().to_string();
+    assert_eq!(
+        option,
+        "the option persistent cannot be 1: it has to be 0 for a private channel, whose names go as soon as both ends are attached"
+    );
     let option = SMALL.capacity(7).create(&name).unwrap_err().to_string();
     assert_eq!(
         option,
@@ -44,8 +49,13 @@ fn errors_of_names_and_options_say_what_to_do() {
     check(Channel::unlink(&name), "NotFound", &name, "create it first");
     let channel = SMALL.create(&name).unwrap();
     check(SMALL.create(&name), "InUse", &name, "open it instead");
+    let kept = unique("kept");
+    SMALL.persistent(true).create(&kept).unwrap().publisher().unwrap().publish(b"kept").unwrap();
+    check(SMALL.create(&kept), "HoldsMessage", &kept, "remove it with Channel::unlink");
+    Channel::unlink(&kept).unwrap();
     let _publisher = channel.publisher().unwrap();
     check(channel.publisher(), "SeatTaken", &name, "use a channel for each pair");
+    check(channel.publisher_timeout(SHORT), "SeatTaken", &name, "wait for the seat with publisher_timeout");
     let handles: Vec<_> = (0..29).map(|_| Channel::open(&name).unwrap()).collect();
     check(Channel::open(&name), "SeatTaken", &name, "drop handles");
     drop((_publisher, handles, channel));
@@ -121,9 +131,9 @@ fn errors_of_what_stands_there_say_what_to_do() {
     region.word(LENGTH).store(u64::MAX, Relaxed);
     region.word(TURN).store(region.turn(1, 1, 0), Relaxed);
     check(consumer.consume(), "Corrupt", &name, "create it anew");
-    region.byte(8).store(99, Relaxed);
+    let version = region.byte(8).swap(99, Relaxed);
     check(Channel::open(&name), "Incompatible", &name, "use the same build");
-    region.byte(8).store(2, Relaxed);
+    region.byte(8).store(version, Relaxed);
     region.byte(80).store(b'\n', Relaxed);
     check(Channel::open(&name), "NameCollision", &name, "choose another name");
     region.byte(80).store(name.as_bytes()[0], Relaxed);
@@ -139,14 +149,15 @@ fn errors_of_what_stands_there_say_what_to_do() {
 fn errors_of_a_consumer_speak_of_what_it_did() {
     let name = || "frames".to_owned();
     let (peer, pid) = ("publisher", 7);
-    let dead = |delivered| Err::<(), _>(Error::PeerDied { name: name(), peer, pid, delivered });
+    let dead = |delivered, is_final| Err::<(), _>(Error::PeerDied { name: name(), peer, pid, delivered, is_final });
     check(
-        dead(Delivered::No),
+        dead(Delivered::No, false),
         "PeerDied",
         "frames",
         "no whole message came; the next call waits for the next publisher",
     );
-    check(dead(Delivered::Unknown), "PeerDied", "frames", "whether the caller has the reply is unknown");
+    check(dead(Delivered::Unknown, false), "PeerDied", "frames", "whether the caller has the reply is unknown");
+    check(dead(Delivered::No, true), "PeerDied", "frames", "make another");
     let late = Error::TimedOut { name: name(), call: "reply", delivered: Delivered::Unknown };
     check(Err::<(), _>(late), "TimedOut", "frames", "whether the caller has the reply is unknown");
 }

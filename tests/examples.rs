@@ -33,16 +33,29 @@ fn call_and_answer_calls_and_is_answered() {
 }
 
 #[test]
-fn worker_replaced_loses_no_job() {
-    let _watchdog = Watchdog::new("worker_replaced", support::PATIENCE);
-    let said = text(&run("worker_replaced", &[], "jobs"));
+fn worker_restarted_loses_no_job_and_does_none_twice() {
+    let _watchdog = Watchdog::new("worker_restarted", support::PATIENCE);
+    let said = text(&run("worker_restarted", &[], "jobs"));
     for job in 1..=10 {
-        let done = said.lines().filter(|line| line.split("  ").nth(1) == Some(&format!("job {job}")));
-        // The fourth is begun twice, the second time marked; every other one once.
-        assert_eq!(done.count(), if job == 4 { 2 } else { 1 }, "{said}");
+        let had = said.lines().filter(|line| line.split("  ").nth(1) == Some(&format!("job {job}")));
+        // The seventh comes to two workers, and only the first of them does it.
+        assert_eq!(had.count(), if job == 7 { 2 } else { 1 }, "{said}");
     }
-    assert_eq!(said.matches("begun before").count(), 1, "{said}");
-    assert!(said.contains("is dead, starting another"), "{said}");
+    assert!(said.contains("worker 2  job 4  (begun before, and not done)"), "{said}");
+    assert!(said.contains("worker 3  job 7  (begun before, and done)"), "{said}");
+    assert_eq!(said.matches("starting another").count(), 2, "{said}");
+    assert!(said.contains("10 jobs, 10 done, 3 workers"), "{said}");
+}
+
+#[test]
+fn many_callers_are_served_and_leave_nothing_whoever_is_killed() {
+    let _watchdog = Watchdog::new("many_callers", support::PATIENCE);
+    let said = text(&run("many_callers", &[], "desk"));
+    let private: Vec<&str> = said.lines().filter_map(|line| line.split(" was given ").nth(1)).collect();
+    assert_eq!(private.len(), 6, "{said}");
+    private.into_iter().for_each(assert_nothing_left);
+    assert_eq!(said.matches("signal: 9").count(), 2, "{said}");
+    assert!(said.contains("4 callers have left after 40000 calls, 2 were killed"), "{said}");
 }
 
 #[test]
@@ -88,7 +101,9 @@ fn send_file_touches_nothing_where_it_has_no_file_to_send() {
 
 #[test]
 fn examples_refuse_arguments_that_they_do_not_know() {
-    for (example, names) in [("call_and_answer", "call"), ("worker_replaced", "jobs"), ("send_file", "file")] {
+    let examples =
+        [("call_and_answer", "call"), ("many_callers", "desk"), ("worker_restarted", "jobs"), ("send_file", "file")];
+    for (example, names) in examples {
         let output = run(example, &["what"], names);
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("{example}: usage: ")), "{output:?}");

@@ -901,6 +901,7 @@ fn a_channel_that_was_made_otherwise_is_refused_and_says_in_what() {
     Foreign::channel("word", flip(8, 12 << 32)).is_refused(|e| differs_in("word size", e));
     Foreign::channel("flavour", flip(16, 6)).is_refused(|e| differs_in("libc flavour", e));
     Foreign::channel("flags", flip(16, 4 << 32)).is_refused(|e| differs_in("unknown flags", e));
+    Foreign::channel("kinds", flip(16, 3 << 32)).is_refused(|e| differs_in("unknown flags", e));
     Foreign::channel("capacity", flip(24, 1 << 16)).is_refused(|e| differs_in("capacity", e));
     Foreign::channel("huge", |region| region.word(24).store(u64::MAX, Relaxed))
         .is_refused(|e| differs_in("capacity", e));

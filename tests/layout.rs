@@ -78,6 +78,19 @@ fn the_identity_is_where_the_page_says() {
     drop(channel);
     assert_ne!(page.u32(44), 0, "the last one to leave has removed the names");
     assert_nothing_left(&name);
+
+    let persistent = OPTIONS.persistent(true).create(&name).unwrap();
+    assert_eq!(Page(Intruder::new(&name)).u32(20), 2, "flags");
+    Channel::unlink(&name).unwrap();
+    drop(persistent);
+    let private = OPTIONS.private().unwrap();
+    let page = Page(Intruder::new(private.name()));
+    assert_eq!(page.u32(20), 1, "flags");
+    let _publisher = private.publisher().unwrap();
+    assert_eq!(page.u32(44), 0, "one end alone");
+    let _consumer = private.consumer().unwrap();
+    assert_eq!(page.u32(44), 1, "both ends are attached");
+    assert_nothing_left(private.name());
 }
 
 #[test]
@@ -147,7 +160,69 @@ fn messages_are_where_the_page_says() {
     assert_eq!(page.turn(), [1, 0b1000, 2, 6], "a call, abandoned");
     assert!(consumer.try_consume().unwrap().is_none());
     assert_eq!(page.turn(), [0, 0, 0, 7], "skipped");
-    assert!(page.is_zero(8704..65536), "reserved");
+    assert!(page.is_zero(8704..9088) && page.is_zero(9344..65536), "reserved");
+    drop((publisher, consumer, channel));
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn the_counters_are_where_the_page_says() {
+    let _watchdog = Watchdog::new("counters by the page", support::PATIENCE);
+    let name = unique("counters");
+    let channel = OPTIONS.create(&name).unwrap();
+    let (mut publisher, mut consumer) = (channel.publisher().unwrap(), channel.consumer().unwrap());
+    let page = Page(Intruder::new(&name));
+    let counted = |line: usize| [0, 8, 16, 24].map(|at| page.u64(line + at));
+    const PUBLISHER: usize = 9088;
+    const CONSUMER: usize = 9216;
+
+    publisher.publish(&[1; 7]).unwrap();
+    assert!(publisher.try_publish(&[1]).is_ok_and(|was_published| !was_published));
+    assert_eq!([counted(PUBLISHER), counted(CONSUMER)], [[1, 7, 0, 0], [0; 4]], "published");
+    drop(consumer.consume().unwrap());
+    assert_eq!(counted(CONSUMER), [1, 7, 0, 0], "consumed");
+    let mut loan = publisher.loan(100).unwrap();
+    loan.truncate(90);
+    loan.publish().unwrap();
+    drop(consumer.consume().unwrap());
+    assert_eq!([counted(PUBLISHER), counted(CONSUMER)], [[2, 97, 0, 0]; 2], "a loan counts by what was published");
+
+    // What has to wait for the other one: calls, answered and not, and what flows or comes in rounds.
+    let long = support::pattern(6, 2 * CAPACITY);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            consumer.consume().unwrap().reply(&[2; 30]).unwrap();
+            drop(consumer.consume().unwrap());
+            let mut into = Vec::new();
+            let message = consumer.consume_into(&mut into).unwrap();
+            message.reply(&into).unwrap();
+            consumer.consume().unwrap().to_vec().unwrap();
+        });
+        assert_eq!(publisher.call(&[1; 3]).unwrap().len(), 30);
+        assert!(matches!(publisher.call(&[1; 20]), Err(Error::NoReply { .. })));
+        assert_eq!(publisher.call(&long).unwrap(), long);
+        publisher.publish(&long).unwrap();
+    });
+    let len = long.len() as u64;
+    let all = [6, 97 + 23 + 2 * len, 2, 30 + len];
+    assert_eq!([counted(PUBLISHER), counted(CONSUMER)], [all; 2], "four more messages, two of them answered");
+
+    // A sleeper says since when, once it has slept for a tick, and no longer than it waits.
+    let before = page.u64(CONSUMER + 32);
+    assert_eq!(page.u64(CONSUMER + 40), 0, "does not wait");
+    consumer.set_wait(antiphon::Wait::Park);
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(consumer.consume().unwrap()));
+        while page.u64(CONSUMER + 40) == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(page.u64(CONSUMER + 32), before + 1, "sleeps, and is counted once however often it looks");
+        let since = Duration::from_millis(page.u64(CONSUMER + 40));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        assert!(now.abs_diff(since) < support::PATIENCE, "{since:?} and {now:?}");
+        publisher.publish(b"up").unwrap();
+    });
+    assert_eq!(page.u64(CONSUMER + 40), 0, "does not wait any more");
     drop((publisher, consumer, channel));
     assert_nothing_left(&name);
 }
@@ -232,7 +307,7 @@ fn a_flow_is_where_the_page_says() {
     assert_eq!([page.u64(8200), page.u64(8704)], [CAPACITY as u64; 2], "length and ring");
     assert_eq!([page.u64(8832), page.u64(8960)], [CAPACITY as u64, 0], "filled and drained");
     assert_eq!(page.bytes(65536, CAPACITY), bytes);
-    assert!(page.is_zero(8712..8832) && page.is_zero(8840..8960) && page.is_zero(8968..65536));
+    assert!(page.is_zero(8712..8832) && page.is_zero(8840..8960) && page.is_zero(8968..9088));
     let mut consumer = channel.consumer().unwrap();
     assert_eq!(page.u32(8576 + 68), 0, "wants");
     drop(consumer.consume().unwrap());

@@ -24,6 +24,7 @@ const PROMISES: &[(&str, &[&str])] = &[
             "a_publisher_killed_at_any_piece_of_a_message_that_flows",
             "a_consumer_killed_at_any_piece_of_a_message_that_flows",
             "a_consumer_that_seems_to_want_keeps_nothing_from_being_published",
+            "worker_restarted_loses_no_job_and_does_none_twice",
         ],
     ),
     (
@@ -31,6 +32,10 @@ const PROMISES: &[(&str, &[&str])] = &[
         &[
             "the_survivor_of_a_kill_is_told_within_a_tenth_of_a_second",
             "limits_end_every_wait",
+            "whoever_waits_for_a_seat_gets_it_when_its_holder_leaves_or_dies",
+            "many_callers_take_the_publishers_seat_for_a_call_each",
+            "a_death_on_a_private_channel_is_told_each_time_until_who_has_it_open_sits_down",
+            "on_a_persistent_channel_leaving_is_no_news_and_a_death_is_told_once",
             "a_limit_ends_a_flow_in_the_middle_at_either_end",
             "what_became_of_a_flow_whose_consumer_died_is_told_as_it_is",
             "who_stops_at_the_door_makes_the_others_stuck_and_not_hang",
@@ -43,6 +48,14 @@ const PROMISES: &[(&str, &[&str])] = &[
             "a_maker_killed_at_any_step_leaves_what_create_makes_a_new_one_of",
             "a_remover_killed_at_any_step_leaves_the_rest_to_the_next",
             "a_channel_that_finds_no_space_says_how_much_and_leaves_nothing",
+            "a_private_channel_leaves_nothing_whoever_is_killed_once_both_ends_are_attached",
+            "a_comer_to_a_private_channel_killed_at_any_step_leaves_its_place_or_no_name",
+            "a_maker_of_a_private_channel_killed_at_any_step_leaves_the_comer_alone_or_its_place",
+            "a_maker_killed_after_a_comer_that_was_killed_leaves_what_its_name_removes",
+            "another_users_private_names_go_when_their_owner_leaves",
+            "without_descriptors_a_private_channel_loses_its_names_all_the_same",
+            "many_callers_are_served_and_leave_nothing_whoever_is_killed",
+            "a_persistent_channel_keeps_its_name_and_its_message_until_somebody_consumes_it",
         ],
     ),
     (

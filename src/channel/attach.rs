@@ -6,7 +6,8 @@ use super::options::ChannelOptions;
 use super::turn::{self, Content, Side, Word};
 use crate::error::Error;
 use crate::name::Name;
-use crate::sys::door::{Attachment, Intent, Kind};
+use crate::sys::deadline::Deadline;
+use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
 use crate::sys::seat::Taken;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -17,15 +18,20 @@ static KIND: Kind = Kind {
     overhead: HEADER_BYTES,
     // Relaxed: released with the magic.
     fill_in: |region| Memory(region).header().turn.word.store(Word::FIRST.0, Relaxed),
+    holds_message: |region| {
+        let word = Memory(region).turn().look(Side::Consumer);
+        word.is_ok_and(|word| word.content() == Some(Content::Message))
+    },
 };
 
 /// One process's attachment to one channel; its ends share it.
 pub(crate) struct Shared(Attachment);
 
 impl Shared {
-    pub(crate) fn attach(name: Name, intent: Intent, options: ChannelOptions) -> Result<Self, Error> {
-        let total = options.region_bytes()?;
-        Attachment::attach(name, intent, &KIND, total, options.mode).map(Shared)
+    /// What is made has these `flags`.
+    pub(crate) fn attach(name: Name, intent: Intent, options: ChannelOptions, flags: u32) -> Result<Self, Error> {
+        let blueprint = Blueprint { total: options.region_bytes()?, mode: options.mode, flags };
+        Attachment::attach(name, intent, &KIND, blueprint).map(Shared)
     }
 
     pub(crate) fn unlink(name: &Name) -> Result<(), Error> {
@@ -37,9 +43,9 @@ impl Shared {
         Memory(&self.0.mapping)
     }
 
-    /// Takes an end's seat and repairs what its last holder left.
-    pub(crate) fn sit(&self, side: Side) -> Result<Taken, Error> {
-        self.0.sit(side as usize, side.name(), || {
+    /// Takes an end's seat and repairs what its last holder left; waits for the seat where there is a `limit`.
+    pub(crate) fn sit(&self, side: Side, limit: Option<Deadline>) -> Result<Taken, Error> {
+        self.0.sit(side as usize, side.name(), limit, || {
             let turn = self.memory().turn();
             let before = match side {
                 // The turn first: a reply that begins to flow after it was looked at is not whole.
@@ -79,11 +85,6 @@ impl Shared {
             self.0.bell(side.other() as usize).post();
         }
     }
-
-    fn message_waits(&self) -> bool {
-        let word = self.memory().turn().look(Side::Consumer);
-        word.is_ok_and(|word| word.content() == Some(Content::Message))
-    }
 }
 
 impl std::ops::Deref for Shared {
@@ -96,8 +97,7 @@ impl std::ops::Deref for Shared {
 }
 
 impl Drop for Shared {
-    /// The last one that leaves in order removes the names, unless a message waits.
     fn drop(&mut self) {
-        self.0.leave(|| self.message_waits());
+        self.0.leave();
     }
 }

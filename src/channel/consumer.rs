@@ -24,7 +24,8 @@ use std::time::Duration;
 ///
 /// # Peer death
 /// When the publisher dies, `consume` gives what it published, and then [`Error::PeerDied`], once; the next `consume`
-/// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way.
+/// waits for the next publisher. A publisher that leaves in order is [`Error::Disconnected`] in the same way. Otherwise
+/// on a [private](crate::Channel::private) or a [persistent](crate::ChannelOptions::persistent) channel.
 ///
 /// ```
 /// # let name = format!("doc-consumer-{}", std::process::id());
@@ -91,8 +92,8 @@ impl Current {
 }
 
 impl Consumer {
-    pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
-        let end = End::new(shared, Side::Consumer, Waiter::new(wait))?;
+    pub(crate) fn new(shared: Arc<Shared>, wait: Wait, limit: Option<Deadline>) -> Result<Self, Error> {
+        let end = End::new(shared, Side::Consumer, Waiter::new(wait), limit)?;
         let consumer = Consumer { end, current: Current::new(None, Content::Nothing, 0) };
         consumer.wants(NOTHING_YET); // Whatever a dead one wanted.
         Ok(consumer)
@@ -173,11 +174,17 @@ impl Consumer {
         }
     }
 
-    /// Waits for a message, and lets the publisher know that it may flow.
+    /// Waits for a message, and lets the publisher know that it may flow. After a short one another is likely, and
+    /// will be here before that is said.
     #[inline]
     fn wait_wanting(&mut self, deadline: Deadline, wanted: u32) -> Result<Word, Error> {
         if wanted == NOTHING_YET {
             return self.end.my_turn(deadline, "consume");
+        }
+        if self.current.len < FLOWS_FROM {
+            if let Some(word) = self.end.glimpse() {
+                return Ok(word);
+            }
         }
         self.wants(wanted);
         let word = self.end.my_turn(deadline, "consume");
@@ -196,6 +203,7 @@ impl Consumer {
     #[inline]
     fn take(&mut self, word: Word, wanted: u32) -> Result<bool, Error> {
         step!("consume:seen");
+        let len = self.end.memory().length_that_came();
         let turn = self.end.turn();
         let content = match word.content() {
             Some(content @ Content::Message) => {
@@ -228,8 +236,6 @@ impl Consumer {
             _ => return Err(self.refuse(word, "a turn of an unknown kind")),
         };
         step!("consume:noted");
-        // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
-        let len = self.end.memory().header().turn.length.load(Relaxed);
         let fits = len <= self.end.memory().capacity() as u64;
         let is_possible = match content {
             Content::Message | Content::Call => fits,
@@ -267,6 +273,7 @@ impl Consumer {
         if let Some(word) = self.current.word.take() {
             let is_call = self.current.content.is_call();
             self.end.pass(word, if is_call { Content::NoReply } else { Content::Nothing });
+            self.end.counters().count_message(self.current.len);
         }
     }
 
@@ -426,7 +433,10 @@ impl Consumer {
             self.current.word = None;
             let before = self.end.pass(word, Content::Reply);
             step!("reply:passed");
-            return self.delivered(before);
+            self.end.counters().count_message(self.current.len);
+            self.delivered(before)?;
+            self.end.counters().count_reply(bytes.len());
+            return Ok(());
         }
         self.current.word = None;
         self.reply_by_flow(word, bytes, deadline)
@@ -434,10 +444,14 @@ impl Consumer {
 
     fn reply_by_flow(&mut self, word: Word, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
         let (flow, before) = self.end.begin_flow(word, Content::ReplyFlow, 0, bytes.len(), 0);
+        self.end.counters().count_message(self.current.len);
         self.delivered(before)?;
         let pieces = [IoSlice::new(bytes)];
         match self.end.fill(flow, &mut Gather::new(&pieces), 0, deadline) {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.end.counters().count_reply(bytes.len());
+                Ok(())
+            }
             // The caller went on to something else, which stays for the next `consume`.
             Ok(false) => self.caller_gone(),
             Err(cut) => match self.end.abandon() {

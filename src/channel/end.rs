@@ -1,6 +1,7 @@
 //! What publisher and consumer have in common: a seat, a bell, and waiting for the turn.
 
 use super::attach::Shared;
+use super::layout::CounterLine;
 use super::memory::{Memory, Place};
 use super::turn::{Content, Side, Turn, Word};
 use crate::bell::{Awaited, Waiter};
@@ -39,10 +40,17 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(crate) fn new(shared: Arc<Shared>, side: Side, waiter: Waiter) -> Result<Self, Error> {
-        let seat = shared.sit(side)?;
+    /// Takes the seat, and waits for it where there is a `limit`.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        side: Side,
+        waiter: Waiter,
+        limit: Option<Deadline>,
+    ) -> Result<Self, Error> {
+        let seat = shared.sit(side, limit)?;
         let watch = Watch::new(side.other() as usize);
         let mut end = End { shared, side, seat, waiter, watch, not_sync: PhantomData };
+        end.counters().end_waiting(); // Whoever waited here is gone.
         // Unless it left something to be consumed.
         let waits = side == Side::Consumer && end.turn().look(side).is_ok();
         if !waits {
@@ -59,6 +67,11 @@ impl End {
     #[inline]
     pub(crate) fn turn(&self) -> Turn<'_, AtomicU64> {
         self.shared.memory().turn()
+    }
+
+    #[inline]
+    pub(crate) fn counters(&self) -> &CounterLine {
+        self.memory().counters(self.side)
     }
 
     pub(crate) fn name(&self) -> String {
@@ -92,8 +105,20 @@ impl End {
     #[inline(never)]
     fn wait_longer(&mut self, deadline: Deadline, partner: Option<Partner>) -> Result<Word, Stop> {
         let (shared, side) = (&*self.shared, self.side);
-        let mut awaited = TurnOf { shared, side, watch: &mut self.watch, deadline, partner };
-        self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side))
+        let mut awaited = TurnOf::new(shared, side, &mut self.watch, deadline, partner);
+        let got = self.waiter.wait(shared.bell(side as usize), &mut awaited, || shares_cpu(shared, side));
+        if awaited.is_noted {
+            shared.memory().counters(side).end_waiting();
+        }
+        got
+    }
+
+    /// Waits for the turn for as long as a quick answer takes.
+    #[inline(never)]
+    pub(crate) fn glimpse(&mut self) -> Option<Word> {
+        let (shared, side) = (&*self.shared, self.side);
+        let mut awaited = TurnOf::new(shared, side, &mut self.watch, Deadline::NEVER, None);
+        self.waiter.glimpse(&mut awaited)
     }
 
     /// Waits for the turn, with nothing in hand yet.
@@ -149,13 +174,14 @@ impl End {
     pub(crate) fn stopped(&mut self, stop: Stop, call: &'static str, delivered: Delivered) -> Error {
         if let Stop::Gone(news) = stop {
             self.watch.told(news);
+            self.shared.finish_closing();
         }
         let name = self.name();
         let peer = self.side.other().name();
         match stop {
             Stop::TimedOut => Error::TimedOut { name, call, delivered },
-            Stop::Gone(News::Died { pid, .. }) => Error::PeerDied { name, peer, pid, delivered },
-            Stop::Gone(News::Left { .. }) => Error::Disconnected { name, peer, delivered },
+            Stop::Gone(News::Died { pid, is_final, .. }) => Error::PeerDied { name, peer, pid, delivered, is_final },
+            Stop::Gone(News::Left { is_final, .. }) => Error::Disconnected { name, peer, delivered, is_final },
             Stop::Failed(error) => *error,
         }
     }
@@ -172,7 +198,7 @@ impl End {
 
     #[cold]
     pub(crate) fn peer_died(&self, delivered: Delivered) -> Error {
-        Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid: 0, delivered }
+        Error::PeerDied { name: self.name(), peer: self.side.other().name(), pid: 0, delivered, is_final: false }
     }
 
     #[cold]
@@ -225,6 +251,27 @@ struct TurnOf<'e> {
     watch: &'e mut Watch,
     deadline: Deadline,
     partner: Option<Partner>,
+    /// That this end sleeps was counted.
+    is_counted: bool,
+    /// Since when it waits was noted.
+    is_noted: bool,
+}
+
+impl<'e> TurnOf<'e> {
+    #[inline]
+    fn new(
+        shared: &'e Shared,
+        side: Side,
+        watch: &'e mut Watch,
+        deadline: Deadline,
+        partner: Option<Partner>,
+    ) -> Self {
+        TurnOf { shared, side, watch, deadline, partner, is_counted: false, is_noted: false }
+    }
+
+    fn counters(&self) -> &'e CounterLine {
+        self.shared.memory().counters(self.side)
+    }
 }
 
 impl Awaited for TurnOf<'_> {
@@ -237,6 +284,10 @@ impl Awaited for TurnOf<'_> {
     }
 
     fn arm(&mut self) -> bool {
+        if !self.is_counted {
+            self.is_counted = true;
+            self.counters().count_sleep();
+        }
         self.shared.memory().turn().arm(self.side)
     }
 
@@ -245,6 +296,10 @@ impl Awaited for TurnOf<'_> {
     }
 
     fn inspect(&mut self) -> Option<Stop> {
+        if !self.is_noted {
+            self.is_noted = true;
+            self.counters().begin_waiting();
+        }
         look_around(self.shared, self.watch, self.deadline, self.partner)
     }
 

@@ -120,6 +120,7 @@ impl<'p> Loan<'p> {
             memory.write_inline(&short[..self.len]);
         }
         self.publisher.pass_message(self.mine, self.len, content, 0);
+        self.publisher.end.counters().count_message(self.len);
         Ok(())
     }
 

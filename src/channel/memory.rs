@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
-use super::layout::{HEADER_BYTES, Header, INLINE_BYTES, TurnLine};
+use super::layout::{CounterLine, HEADER_BYTES, Header, INLINE_BYTES, TurnLine};
 use super::progress::Progress;
 use super::turn::{Side, Turn};
 use crate::sys::copy::Target;
@@ -20,6 +20,14 @@ pub(crate) enum Place {
     /// In the payload.
     Payload,
 }
+
+/// A line, as most processors have it.
+const LINE: usize = 64;
+/// How much of a message stands in the turn's own first line.
+const FIRST_LINE_BYTES: u64 = (LINE - offset_of!(TurnLine, inline)) as u64;
+/// The longest message whose lines are all fetched at once. Measured: with more of them, or with some of a longer
+/// one's, they come later than if nobody had asked.
+const MOST_FETCHED: u64 = 512;
 
 impl Place {
     /// Where a message of `len` bytes stands, its first round if it is a long one.
@@ -61,6 +69,31 @@ impl<'a> Memory<'a> {
         let header = self.header();
         let notes = &header.consumer_notes;
         Turn { word: &header.turn.word, taken: &notes.taken, replying: &notes.replying }
+    }
+
+    /// The length of what came with the turn, as whoever passed it says.
+    ///
+    /// The processor is told to fetch a short message's other lines, and for writing: so they come while the message
+    /// is being taken, and the answer finds them here.
+    #[inline]
+    pub(crate) fn length_that_came(self) -> u64 {
+        // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
+        let len = self.header().turn.length.load(Relaxed);
+        if len > FIRST_LINE_BYTES && len <= INLINE_BYTES as u64 {
+            self.0.fetch(offset_of!(Header, turn) + LINE);
+        } else if len > INLINE_BYTES as u64 && len <= MOST_FETCHED {
+            (0..len as usize).step_by(LINE).for_each(|line| self.0.fetch(HEADER_BYTES + line));
+        }
+        len
+    }
+
+    /// What `side` has counted.
+    #[inline]
+    pub(crate) fn counters(self, side: Side) -> &'a CounterLine {
+        match side {
+            Side::Publisher => &self.header().publisher_counters,
+            Side::Consumer => &self.header().consumer_counters,
+        }
     }
 
     /// The flow that was passed at `step`, as `side` sees it.

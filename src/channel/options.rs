@@ -4,7 +4,10 @@ use super::Channel;
 use super::layout::HEADER_BYTES;
 use crate::bell::Wait;
 use crate::error::Error;
+use crate::name::Name;
+use crate::sys;
 use crate::sys::door::Intent;
+use crate::sys::layout::{PERSISTENT, PRIVATE};
 use crate::sys::region::GRANULE;
 
 /// The longest message or reply: 64 TiB, which no memory holds and every sum of lengths does.
@@ -26,6 +29,7 @@ pub struct ChannelOptions {
     pub(crate) capacity: usize,
     pub(crate) wait: Wait,
     pub(crate) mode: u32,
+    pub(crate) persistent: bool,
 }
 
 impl Default for ChannelOptions {
@@ -35,9 +39,9 @@ impl Default for ChannelOptions {
 }
 
 impl ChannelOptions {
-    /// 4 MiB, for this user alone, waiting as [`Wait::Adaptive`] says.
+    /// 4 MiB, for this user alone, not persistent, waiting as [`Wait::Adaptive`] says.
     pub const fn new() -> Self {
-        ChannelOptions { capacity: 4 * 1024 * 1024, wait: Wait::Adaptive, mode: 0o600 }
+        ChannelOptions { capacity: 4 * 1024 * 1024, wait: Wait::Adaptive, mode: 0o600, persistent: false }
     }
 
     /// The payload's bytes: a message up to this long is one piece. A multiple of 64 KiB. Whoever creates the channel
@@ -60,19 +64,58 @@ impl ChannelOptions {
         self
     }
 
+    /// Whether what is created keeps its name whoever leaves it, until [`Channel::unlink`]. Its message waits for the
+    /// next consumer even across [`Channel::create`], which refuses to lose it; and that the other end left is no
+    /// news: `Disconnected` does not come. On open it is the channel's own.
+    ///
+    /// ```
+    /// use antiphon::{Channel, ChannelOptions, Error};
+    ///
+    /// let name = format!("doc-persistent-{}", std::process::id());
+    /// let options = ChannelOptions::new().persistent(true);
+    /// options.create(&name)?.publisher()?.publish(b"for whoever comes")?; // Everybody has left now.
+    /// assert!(matches!(options.create(&name), Err(Error::HoldsMessage { .. })));
+    /// assert_eq!(Channel::open(&name)?.consumer()?.consume()?.to_vec()?, b"for whoever comes");
+    /// Channel::unlink(&name)?;
+    /// # Ok::<(), antiphon::Error>(())
+    /// ```
+    pub const fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
     /// [`Channel::create`] with these options; errors as there.
     pub fn create(self, name: &str) -> Result<Channel, Error> {
-        Channel::attach(name, Intent::Create, self)
+        Channel::attach(Name::new(name)?, Intent::Create, self, self.flags())
     }
 
     /// [`Channel::open`] with these options; errors as there.
     pub fn open(self, name: &str) -> Result<Channel, Error> {
-        Channel::attach(name, Intent::Open, self)
+        Channel::attach(Name::new(name)?, Intent::Open, self, self.flags())
     }
 
     /// [`Channel::open_or_create`] with these options; errors as there.
     pub fn open_or_create(self, name: &str) -> Result<Channel, Error> {
-        Channel::attach(name, Intent::OpenOrCreate, self)
+        Channel::attach(Name::new(name)?, Intent::OpenOrCreate, self, self.flags())
+    }
+
+    /// [`Channel::private`] with these options; errors as there, and [`Error::BadOption`] where they say persistent.
+    pub fn private(self) -> Result<Channel, Error> {
+        if self.persistent {
+            let wanted = "0 for a private channel, whose names go as soon as both ends are attached";
+            return Err(Error::BadOption { option: "persistent", given: 1, wanted });
+        }
+        loop {
+            // Somebody may have drawn the same number: it will not happen twice.
+            match Channel::attach(Name::private(sys::nonce()), Intent::Create, self, PRIVATE) {
+                Err(Error::InUse { .. } | Error::HoldsMessage { .. }) => {}
+                made => return made,
+            }
+        }
+    }
+
+    fn flags(&self) -> u32 {
+        if self.persistent { PERSISTENT } else { 0 }
     }
 
     /// The whole region's length, if the options can be met.

@@ -22,8 +22,8 @@ use std::time::Duration;
 ///
 /// # Peer death
 /// When the consumer dies, the next operation that has to wait for it returns [`Error::PeerDied`], once; the one
-/// after that waits for the next consumer. A message that `publish` acknowledged stays in the region for that one,
-/// marked if the dead one had taken it.
+/// after that waits for the next consumer (not on a [private](crate::Channel::private) channel). A message that
+/// `publish` acknowledged stays in the region for that one, marked if the dead one had taken it.
 ///
 /// ```
 /// # let name = format!("doc-publisher-{}", std::process::id());
@@ -62,8 +62,8 @@ struct Long<'g> {
 }
 
 impl Publisher {
-    pub(crate) fn new(shared: Arc<Shared>, wait: Wait) -> Result<Self, Error> {
-        Ok(Publisher { end: End::new(shared, Side::Publisher, Waiter::new(wait))? })
+    pub(crate) fn new(shared: Arc<Shared>, wait: Wait, limit: Option<Deadline>) -> Result<Self, Error> {
+        Ok(Publisher { end: End::new(shared, Side::Publisher, Waiter::new(wait), limit)? })
     }
 
     /// Changes how this end waits.
@@ -216,7 +216,9 @@ impl Publisher {
         let mine = self.end.my_turn(deadline, call)?;
         step!("send:my-turn");
         if len >= FLOWS_FROM {
-            return self.send_long(mine, &gather, len, content, deadline, call);
+            let answer = self.send_long(mine, &gather, len, content, deadline, call)?;
+            self.end.counters().count_message(len);
+            return Ok(answer);
         }
         self.send_whole(mine, &gather, len, content);
         if !content.is_call() {
@@ -247,6 +249,7 @@ impl Publisher {
             });
         }
         self.pass_message(mine, len, content, 0);
+        self.end.counters().count_message(len);
     }
 
     #[inline]
@@ -420,8 +423,7 @@ impl Publisher {
         step!("call:answered");
         reply.clear();
         let memory = self.end.memory();
-        // Relaxed: acquired by `look`. Loaded once; a peer may change it at any time.
-        let len = memory.header().turn.length.load(Relaxed);
+        let len = memory.length_that_came();
         let fits = len <= memory.capacity() as u64;
         match word.content() {
             Some(Content::Reply) if fits => {
@@ -432,14 +434,15 @@ impl Publisher {
                     self.end.append(Place::Payload, len, reply)?;
                 }
                 step!("call:reply-read");
-                Ok(())
             }
             Some(Content::ReplyFlow) if len <= MAX_MESSAGE_BYTES.min(usize::MAX as u64) => {
-                self.drain_reply(word, len as usize, reply, deadline)
+                self.drain_reply(word, len as usize, reply, deadline)?;
             }
-            Some(Content::NoReply) => Err(Error::NoReply { name: self.end.name() }),
-            _ => Err(self.end.corrupt("a reply of an impossible length or kind")),
+            Some(Content::NoReply) => return Err(Error::NoReply { name: self.end.name() }),
+            _ => return Err(self.end.corrupt("a reply of an impossible length or kind")),
         }
+        self.end.counters().count_reply(reply.len());
+        Ok(())
     }
 
     fn drain_reply(&mut self, word: Word, len: usize, reply: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {

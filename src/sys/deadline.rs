@@ -17,6 +17,11 @@ impl Deadline {
         limit.map_or(Self::NEVER, Self::after)
     }
 
+    /// How long it is until then.
+    pub(crate) fn left(self) -> Duration {
+        self.0.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// Asked before going on with what only the other end can end: while the turn always comes at once, no wait finds
     /// out that the time is up.
     pub(crate) fn is_over(self) -> bool {

@@ -8,9 +8,9 @@
 //! |---|---|---|
 //! | nothing | no object, or one of no length | `create` builds |
 //! | half made | the first word is `MAKING`, or the first page is empty: its maker is dead, since a maker keeps the door | unlinked, start again |
-//! | half removed | complete, `removed` is set: its remover is dead likewise | removed to the end, start again |
+//! | half removed | complete, `removed` is set: its remover is dead likewise, or was not permitted | removed to the end, start again |
 //! | alive | complete, a seat's holder lives | `open` attaches, `create` is refused |
-//! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds |
+//! | left over | complete, every holder is dead or has left | `open` takes it over as it is, `create` removes it and builds; a persistent one that holds a message is refused |
 //! | foreign | anything else | refused, and never touched |
 //!
 //! **Building**, in order: the first pages, size, all pages, `MAKING`, fill in, semaphores made anew, a seat, the
@@ -18,13 +18,26 @@
 //! name goes last, since the door hangs on it: as long as it stands, nobody can make new semaphores of the same name
 //! that the remover would then take away.
 //!
+//! **A private region** loses its names as soon as both its ends are attached: whoever takes the second of the two
+//! seats does it before leaving the door ([`Attachment::sit`]). Until the mark stands there it is a region like any
+//! other, with names that others may come by, also where one of the two has died in between. From the mark on it is
+//! *closed*, whatever became of the rest: nobody comes in any more, and a death or a leaving is final. Who dies with the
+//! names half removed leaves the rest to the survivor, who is told of the death and comes to the door for it; else to
+//! the next one who takes a seat, or leaves, or asks for the name. Where the names belong to another user and cannot
+//! be removed (a sticky /dev/shm), the second one sits all the same, and the mark has them removed when their owner
+//! leaves. A process that was half-way in when the names went finds at the door that they lead nowhere.
+//!
+//! **A persistent region** keeps its names whoever leaves, until `unlink`, or until `create` finds it empty.
+//!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
 //! | `made` | `build`: the magic | `standing`: the magic | everything that the maker filled in |
 //!
 //! Whoever is attached keeps a seat, so that its channel is never taken for a left-over one.
 
+use super::deadline::Deadline;
 use super::layout::{MAKING, PERSISTENT, PRIVATE};
+use super::peer::TICK;
 use super::process::{self, Who};
 use super::region::{self, GRANULE, Mapping};
 use super::seat::{Care, DOOR_BYTE, SeatNumber, Seats, Sitter, Taken};
@@ -44,6 +57,9 @@ use std::time::{Duration, Instant};
 const DOOR_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a leaving one waits: if it is not let in, the names stay for the next `create`.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(1);
+/// How often one looks who waits for the door, or for a seat: the first time and, twice as long each time, at last.
+const FIRST_PAUSE: Duration = Duration::from_micros(20);
+const LAST_PAUSE: Duration = Duration::from_millis(2);
 
 /// What the caller wants of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +78,26 @@ pub(crate) struct Kind {
     pub(crate) overhead: usize,
     /// Fills in what the floor needs; everything else is zero.
     pub(crate) fill_in: fn(&Mapping),
+    /// Whether something was acknowledged that nobody has consumed.
+    pub(crate) holds_message: fn(&Mapping) -> bool,
+}
+
+/// What is made where nothing stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blueprint {
+    /// Bytes of the region.
+    pub(crate) total: usize,
+    pub(crate) mode: u32,
+    /// [`PRIVATE`], [`PERSISTENT`] or neither.
+    pub(crate) flags: u32,
 }
 
 /// One process's attachment to one region: a mapping, two semaphores, a seat.
 pub(crate) struct Attachment {
     pub(crate) name: Name,
+    kind: &'static Kind,
+    /// The region's own, as it was when this came to it.
+    flags: u32,
     pub(crate) mapping: Mapping,
     bells: [Semaphore; 2],
     anchor: Anchor,
@@ -86,14 +117,14 @@ struct Door<'a>(&'a Anchor);
 impl<'a> Door<'a> {
     fn enter(anchor: &'a Anchor, name: &Name, patience: Duration) -> Result<Self, Error> {
         let until = Instant::now() + patience;
-        let mut pause = Duration::from_micros(20);
+        let mut pause = FIRST_PAUSE;
         // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
         while !lock::try_lock(anchor.as_fd(), DOOR_BYTE).map_err(|e| system(name, "fcntl", e))? {
             if Instant::now() >= until {
                 return Err(Error::Stuck { name: name.to_string() });
             }
             std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
+            pause = (pause * 2).min(LAST_PAUSE);
         }
         Ok(Door(anchor))
     }
@@ -135,8 +166,8 @@ fn not_found(name: &Name) -> Error {
 }
 
 impl Attachment {
-    /// Does what `intent` says with `name`. A region that is made has `total` bytes.
-    pub(crate) fn attach(name: Name, intent: Intent, kind: &Kind, total: usize, mode: u32) -> Result<Self, Error> {
+    /// Does what `intent` says with `name`.
+    pub(crate) fn attach(name: Name, intent: Intent, kind: &'static Kind, new: Blueprint) -> Result<Self, Error> {
         let forks = process::count_forks();
         let me = Who::mine();
         let system_name = name.region();
@@ -145,7 +176,7 @@ impl Attachment {
                 let found = Anchor::find(&system_name).map_err(|e| system(&name, "shm_open", e))?;
                 found.ok_or_else(|| not_found(&name))?
             } else {
-                let made = Anchor::find_or_make(&system_name, mode);
+                let made = Anchor::find_or_make(&system_name, new.mode);
                 made.map_err(|e| system(&name, "shm_open", e))?
             };
             step!("create:anchored");
@@ -167,11 +198,14 @@ impl Attachment {
                     if let Some(pid) = entering.living_holder(&mapping)? {
                         return Err(Error::InUse { name: name.to_string(), pid });
                     }
+                    if flags_of(&mapping) == PERSISTENT && (kind.holds_message)(&mapping) {
+                        return Err(Error::HoldsMessage { name: name.to_string() });
+                    }
                     step!("reclaim:all-dead");
                     remove_names(&name, &anchor, Some(&mapping))?;
                     continue;
                 }
-                Standing::Complete(mapping) => entering.join(mapping, mode)?,
+                Standing::Complete(mapping) => entering.join(mapping, new.mode)?,
                 Standing::HalfRemoved | Standing::HalfMade => {
                     remove_names(&name, &anchor, None)?;
                     continue;
@@ -180,14 +214,27 @@ impl Attachment {
                     remove_names(&name, &anchor, None)?;
                     return Err(not_found(&name));
                 }
-                Standing::Nothing => entering.build(total, mode).inspect_err(|_| {
+                Standing::Nothing => entering.build(new).inspect_err(|_| {
                     // Nothing is left behind; the first error is the one that matters.
                     let _ = remove_names(&name, &anchor, None);
                 })?,
             };
             drop(door);
-            let threads = Mutex::new(());
-            return Ok(Attachment { name, mapping, bells, anchor, probe, anchor_id, me, forks, handle, threads });
+            let (flags, threads) = (flags_of(&mapping), Mutex::new(()));
+            return Ok(Attachment {
+                name,
+                kind,
+                flags,
+                mapping,
+                bells,
+                anchor,
+                probe,
+                anchor_id,
+                me,
+                forks,
+                handle,
+                threads,
+            });
         }
     }
 
@@ -232,17 +279,106 @@ impl Attachment {
         self.seats().who(SeatNumber::of_end(end))
     }
 
-    /// Takes an end's seat; `repair` mends what its last holder left. `seat` is its name in errors.
-    pub(crate) fn sit(&self, end: usize, seat: &'static str, repair: impl FnOnce()) -> Result<Taken, Error> {
+    /// Takes an end's seat; `repair` mends what its last holder left. `seat` is its name in errors. With a `limit`,
+    /// waits until then for whoever sits there to leave or to die.
+    pub(crate) fn sit(
+        &self,
+        end: usize,
+        seat: &'static str,
+        limit: Option<Deadline>,
+        repair: impl Fn(),
+    ) -> Result<Taken, Error> {
         self.check_fork()?;
+        loop {
+            // A door that is closed at the very end is waited for a little all the same.
+            let patience = limit.map_or(DOOR_PATIENCE, |limit| limit.left().clamp(TICK, DOOR_PATIENCE));
+            match (self.try_to_sit(end, patience, &repair)?, limit) {
+                (Ok(taken), _) => return Ok(taken),
+                (Err(_), Some(limit)) if !limit.is_over() => self.wait_for_seat(end, limit)?,
+                (Err(pid), _) => return Err(Error::SeatTaken { name: self.name.to_string(), seat, pid }),
+            }
+        }
+    }
+
+    /// The pid of the living holder where there is one.
+    fn try_to_sit(&self, end: usize, patience: Duration, repair: impl Fn()) -> Result<Result<Taken, u32>, Error> {
         // Dropped after the door.
         let _alone = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let _door = Door::enter(&self.anchor, &self.name, DOOR_PATIENCE)?;
+        let _door = Door::enter(&self.anchor, &self.name, patience)?;
         step!("attach:at-the-door");
         let taken = self.seats().take(SeatNumber::of_end(end), self.me, repair);
         let taken = taken.map_err(|e| system(&self.name, "fcntl", e))?;
         step!("attach:seated");
-        taken.map_err(|pid| Error::SeatTaken { name: self.name.to_string(), seat, pid })
+        if taken.is_ok() && self.is_private() {
+            let other = self.seats().look_from_the_door(SeatNumber::of_end(end ^ 1));
+            if self.is_closed() || matches!(other, Ok(Sitter::Alive { .. })) {
+                step!("private:both-sit");
+                self.close();
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Waits until a seat seems to be free, or until `deadline`. Without the door, so that whoever leaves gets to it.
+    fn wait_for_seat(&self, end: usize, deadline: Deadline) -> Result<(), Error> {
+        let mut pause = FIRST_PAUSE;
+        let mut looked_at_process = Instant::now();
+        loop {
+            std::thread::sleep(pause.min(deadline.left()));
+            pause = (pause * 2).min(LAST_PAUSE);
+            let mut care = Care::Lock;
+            // A child may keep the lock of the dead: so once a tick at the process as well.
+            if looked_at_process.elapsed() >= TICK {
+                (care, looked_at_process) = (Care::LockAndPid, Instant::now());
+            }
+            if deadline.is_over() || !matches!(self.look(end, care)?, Sitter::Alive { .. }) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the names of a private region away, under the door; goes on where somebody died at it.
+    fn close(&self) {
+        if !self.leads_here() {
+            return;
+        }
+        // Relaxed: who is told of a death by the kernel, or of a leaving by the seat's word, reads it after that.
+        self.mapping.head().identity.removed.store(1, Relaxed);
+        step!("private:marked");
+        // Another user's names stay, and then the mark has them removed by whoever may.
+        let _ = remove_names(&self.name, &self.anchor, None);
+        step!("private:names-gone");
+    }
+
+    /// The other end may have died while it took a private region's names away: a survivor does what is left of it.
+    pub(crate) fn finish_closing(&self) {
+        if self.is_forked() || !self.is_closed() || !self.leads_here() {
+            return;
+        }
+        // Whoever is at the door now does it, or leaves it to the next.
+        let Ok(_alone) = self.threads.try_lock() else { return };
+        if let Ok(_door) = Door::enter(&self.anchor, &self.name, Duration::ZERO) {
+            self.close();
+        }
+    }
+
+    /// Whether the name still leads to this very region. Under the door that stays true.
+    fn leads_here(&self) -> bool {
+        self.anchor.leads_here(&self.name.region()).unwrap_or(false)
+    }
+
+    pub(crate) fn is_private(&self) -> bool {
+        self.flags == PRIVATE
+    }
+
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.flags == PERSISTENT
+    }
+
+    /// Whether nobody new can come: the names of a private region are gone, or about to go.
+    pub(crate) fn is_closed(&self) -> bool {
+        // Relaxed: see `close`.
+        self.is_private() && self.mapping.head().identity.removed.load(Relaxed) != 0
     }
 
     /// Leaves an end's seat in order.
@@ -270,9 +406,9 @@ impl Attachment {
         Error::Forked { name: self.name.to_string() }
     }
 
-    /// Leaves in order. The last one that does removes the names, unless something there is to be kept. Called once,
-    /// when the attachment is dropped.
-    pub(crate) fn leave(&self, is_to_be_kept: impl FnOnce() -> bool) {
+    /// Leaves in order. The last one that does removes the names, unless a message waits there or the region is
+    /// persistent. Called once, when the attachment is dropped.
+    pub(crate) fn leave(&self) {
         if self.is_forked() {
             return; // The parent's seat and the parent's names.
         }
@@ -286,13 +422,20 @@ impl Attachment {
             return;
         }
         let is_last = matches!(self.seats().living_holder(), Ok(None));
-        let leads_here = self.anchor.leads_here(&self.name.region()).unwrap_or(false);
+        let is_done_with = is_last && !self.is_persistent() && !(self.kind.holds_message)(&self.mapping);
         // Relaxed: under the door.
         let half_removed = self.mapping.head().identity.removed.load(Relaxed) != 0;
-        if is_last && leads_here && (half_removed || !is_to_be_kept()) {
-            let _ = remove_names(&self.name, &self.anchor, Some(&self.mapping));
+        if (is_done_with || half_removed) && self.leads_here() {
+            // The mark of a private region stays, whoever cannot remove the names.
+            let unmarked = (!half_removed).then_some(&self.mapping);
+            let _ = remove_names(&self.name, &self.anchor, unmarked);
         }
     }
+}
+
+fn flags_of(region: &Mapping) -> u32 {
+    // Relaxed: acquired with the magic.
+    region.head().identity.flags.load(Relaxed)
 }
 
 fn second_description(anchor: &Anchor, name: &Name) -> Result<Option<(OwnedFd, u64)>, Error> {
@@ -392,7 +535,9 @@ impl Entering<'_> {
         same("layout version", record.version.load(Relaxed).into(), self.kind.layout_version.into())?;
         same("word size", record.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64)?;
         same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::LIBC_FLAVOUR.into())?;
-        same("unknown flags", (record.flags.load(Relaxed) & !(PRIVATE | PERSISTENT)).into(), 0)?;
+        let flags = record.flags.load(Relaxed);
+        let is_known = [0, PRIVATE, PERSISTENT].contains(&flags);
+        same("unknown flags", if is_known { 0 } else { flags.into() }, 0)?;
         same("capacity", record.capacity.load(Relaxed), capacity as u64)?;
         let theirs = record.full_name();
         if theirs != self.name.as_str().as_bytes() {
@@ -422,8 +567,9 @@ impl Entering<'_> {
     }
 
     /// Makes a region where there is nothing.
-    fn build(&self, total: usize, mode: u32) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
+    fn build(&self, new: Blueprint) -> Result<(Mapping, [Semaphore; 2], Taken), Error> {
         let name = self.name;
+        let Blueprint { total, mode, flags } = new;
         let object = Anchor::object(&name.region(), mode);
         let object = object.map_err(|e| system(name, "shm_open", e))?;
         let object = object.ok_or_else(|| not_found(name))?;
@@ -444,7 +590,7 @@ impl Entering<'_> {
         let region = Mapping::new(&object, total).map_err(|e| system(name, "mmap", e))?;
         reserved(region.reserve(&object))?;
         step!("create:reserved");
-        self.fill_in(&region);
+        self.fill_in(&region, flags);
         step!("create:filled");
         let bells = self.new_bells(mode)?;
         step!("create:belled");
@@ -456,13 +602,14 @@ impl Entering<'_> {
         Ok((region, bells, handle))
     }
 
-    fn fill_in(&self, region: &Mapping) {
+    fn fill_in(&self, region: &Mapping, flags: u32) {
         let identity = &region.head().identity;
         // Relaxed throughout: released with the magic.
         identity.magic.store(MAKING, Relaxed);
         identity.version.store(self.kind.layout_version, Relaxed);
         identity.word_bytes.store(size_of::<usize>() as u32, Relaxed);
         identity.libc_flavour.store(super::LIBC_FLAVOUR, Relaxed);
+        identity.flags.store(flags, Relaxed);
         identity.capacity.store((region.len() - self.kind.overhead) as u64, Relaxed);
         identity.nonce.store(super::nonce(), Relaxed);
         identity.maker_pid.store(self.me.pid, Relaxed);

@@ -1,6 +1,7 @@
 //! What one end learns of the other: that it died, that it left.
 //!
-//! Each is news once for each generation of the peer's seat. It is found by looking, at most once a millisecond: at
+//! Each is news once for each generation of the peer's seat; again and again on a private channel to which nobody can
+//! come any more. Who leaves a persistent one is no news at all. It is found by looking, at most once a millisecond: at
 //! the lock, and once a tick at the process as well, since a child may keep the lock of the dead. Whoever sleeps
 //! wakes at every tick for it.
 
@@ -18,8 +19,8 @@ pub(crate) const SPIN_LOOK: Duration = Duration::from_millis(1);
 /// What became of the peer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum News {
-    Died { generation: u32, pid: u32 },
-    Left { generation: u32 },
+    Died { generation: u32, pid: u32, is_final: bool },
+    Left { generation: u32, is_final: bool },
 }
 
 /// The peer that something was begun with: only that one can go on with it.
@@ -60,7 +61,7 @@ impl Watch {
     /// The user was told. Only this counts: what waiting brings at the last moment beats the news, which then has to
     /// come again.
     pub(crate) fn told(&mut self, news: News) {
-        let (News::Died { generation, .. } | News::Left { generation }) = news;
+        let (News::Died { generation, .. } | News::Left { generation, .. }) = news;
         self.told = generation;
     }
 
@@ -75,18 +76,23 @@ impl Watch {
             return Ok(None);
         }
         self.looked = now;
-        let (generation, news) = match self.look(attachment, now)? {
-            Sitter::Dead { generation, pid } => (generation, News::Died { generation, pid }),
-            Sitter::Left { generation } => (generation, News::Left { generation }),
+        let sitter = self.look(attachment, now)?;
+        // After the look: whoever took the names away died, or left, later than that.
+        let is_final = attachment.is_closed();
+        let (generation, news) = match sitter {
+            Sitter::Dead { generation, pid } => (generation, News::Died { generation, pid, is_final }),
+            // Another will come, and does as well. But only the one with whom something was begun can go on with it.
+            Sitter::Left { .. } if attachment.is_persistent() && partner.is_none() => return Ok(None),
+            Sitter::Left { generation } => (generation, News::Left { generation, is_final }),
             Sitter::Alive { generation, .. } => match partner {
                 Some(Partner { generation: begun, pid }) if begun != generation => {
-                    (begun, News::Died { generation: begun, pid })
+                    return Ok(Some(News::Died { generation: begun, pid, is_final: false }));
                 }
                 _ => return Ok(None),
             },
             Sitter::Nobody => return Ok(None),
         };
-        Ok((generation != self.told || partner.is_some()).then_some(news))
+        Ok((generation != self.told || is_final || partner.is_some()).then_some(news))
     }
 
     fn look(&mut self, attachment: &Attachment, now: Instant) -> Result<Sitter, Error> {

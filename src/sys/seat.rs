@@ -168,7 +168,7 @@ impl<'a> Seats<'a> {
     }
 
     /// `look` for whoever holds the door: a seat that is half taken has a dead taker, whatever its child keeps.
-    fn look_from_the_door(&self, number: SeatNumber) -> io::Result<Sitter> {
+    pub(crate) fn look_from_the_door(&self, number: SeatNumber) -> io::Result<Sitter> {
         // Relaxed: the door's lock has ordered the taker's stores before.
         let word = self.seat(number).word.load(Relaxed);
         if word as u32 == TAKING {

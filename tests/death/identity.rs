@@ -5,6 +5,7 @@ use crate::delay::tell;
 use crate::exchange::exchange_fresh;
 use crate::support::{Peer, Watchdog, assert_nothing_left, hear, role, say, unique};
 use crate::this_test;
+use crate::victim::on_step;
 use antiphon::{Channel, ChannelOptions, Error, Wait};
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,43 @@ fn a_dead_process_whose_child_keeps_its_locks_is_dead() {
         }
     }
     tell("told of one whose child keeps the locks after", &delays);
+}
+
+#[test]
+fn a_seat_is_free_for_who_waits_for_it_though_the_dead_holders_child_keeps_its_lock() {
+    if let Some((what, args)) = role() {
+        return sit_and_fork(&what, &args);
+    }
+    let mut delays = Vec::new();
+    for _ in 0..6 {
+        let _watchdog = Watchdog::new("waits for a kept lock", PATIENCE);
+        let name = unique("fork");
+        let channel = OPTIONS.create(&name).unwrap();
+        let mut victim = Peer::start(this_test!(), "publisher", &[&name]);
+        let child: i32 = victim.heard().unwrap().parse().unwrap();
+        let (refused, was_refused) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                // The end of an attempt, which has found the seat taken.
+                on_step(move |step| {
+                    if step == "attach:seated" {
+                        let _ = refused.send(());
+                    }
+                });
+                let publisher = channel.publisher_timeout(Duration::MAX).unwrap();
+                (Instant::now(), publisher)
+            });
+            was_refused.recv().unwrap();
+            victim.kill();
+            let at = Instant::now();
+            let (got, _publisher) = waits.join().unwrap();
+            delays.push((Wait::default(), got.saturating_duration_since(at)));
+        });
+        drop(channel);
+        assert_nothing_left(&name);
+        end_idle(child);
+    }
+    tell("got the seat of one whose child keeps its lock after", &delays);
 }
 
 #[test]
