@@ -62,3 +62,25 @@ pub(crate) fn is_locked(probe: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
     control(probe, libc::F_OFD_GETLK, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_last_byte_that_a_generation_can_have_is_its_own() {
+        let path = std::env::temp_dir().join(format!("antiphon-lock-{}", std::process::id()));
+        let open = || std::fs::File::options().create(true).truncate(false).write(true).open(&path).unwrap();
+        let (one, other) = (open(), open());
+        std::fs::remove_file(&path).unwrap();
+        let last = u64::from(u32::MAX) * 64 + 31;
+        assert!(try_lock(one.as_fd(), last).unwrap());
+        assert!(is_locked(other.as_fd(), last).unwrap());
+        for free in [0, last & 0xffff_ffff, last & 0x7fff_ffff, last - 1] {
+            assert!(!is_locked(other.as_fd(), free).unwrap(), "{free}");
+        }
+        unlock(one.as_fd(), last).unwrap();
+        assert!(!is_locked(other.as_fd(), last).unwrap());
+    }
+}
