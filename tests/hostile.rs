@@ -8,8 +8,8 @@ mod support;
 
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher, Wait};
 use intruder::{
-    Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, PROGRESS, Pulse, RING, SEAT, SEATS, TURN, USED, WANTS,
-    has_paths, is_root,
+    BELL_WORDS, Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, PROGRESS, Pulse, RING, SEAT, SEATS, TURN, USED,
+    WANTS, bell_path, has_paths, is_root,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -20,6 +20,8 @@ use support::{Dice, Peer, Watchdog, assert_nothing_left, pattern, role, say, uni
 
 const CAPACITY: usize = 64 * 1024;
 const SMALL: ChannelOptions = ChannelOptions::new().capacity(CAPACITY);
+/// What the address space can just hold, as far as a receiver can tell.
+const LONGEST: u64 = if size_of::<usize>() == 8 { 1 << 46 } else { 1 << 30 };
 const WAITS: [Wait; 3] = [Wait::Spin, Wait::Park, Wait::Adaptive];
 /// Longer than any limit given here, by far: what takes longer hangs.
 const HANGS: Duration = Duration::from_secs(20);
@@ -717,7 +719,7 @@ fn a_message_without_an_end_does_not_outlast_the_limit() {
             let intruder = Intruder::new(&name);
             let answer = |got| if got == DRAINED { (MORE, 0) } else { (first, 0) };
             let mut into = Vec::new();
-            let turns = against(&name, 0, 1 << 46, answer, |pulse| {
+            let turns = against(&name, 0, LONGEST, answer, |pulse| {
                 while intruder.word(TURN).load(Relaxed) & 1 == 0 {
                     std::thread::yield_now();
                 }
@@ -826,7 +828,7 @@ impl Drop for Foreign {
         let _ = std::fs::remove_file(&self.path);
         let _ = std::fs::remove_dir(&self.path);
         for bell in ["p", "c"] {
-            let _ = std::fs::remove_file(format!("/dev/shm/sem.{}+{bell}", self.name));
+            let _ = std::fs::remove_file(bell_path(&self.name, bell));
         }
     }
 }
@@ -1063,7 +1065,7 @@ fn a_channel_whose_semaphores_were_taken_away_is_refused_while_it_lives() {
         let mut consumer = channel.consumer().unwrap();
         publisher.publish(b"stands").unwrap();
         for bell in bells {
-            std::fs::remove_file(format!("/dev/shm/sem.{name}+{bell}")).unwrap();
+            std::fs::remove_file(bell_path(&name, bell)).unwrap();
         }
         let error = Channel::open(&name).unwrap_err();
         assert!(is_no_channel(&error) && error.to_string().contains(&name), "{error}");
@@ -1154,14 +1156,11 @@ fn a_semaphore_of_any_value_hangs_nobody() {
     colleague.tell(Order::Wait(Wait::Park));
     colleague.wait();
     let files = ["p", "c"].map(|bell| {
-        let path = format!("/dev/shm/sem.{name}+{bell}");
-        std::fs::File::options().write(true).open(path).unwrap()
+        std::fs::File::options().write(true).open(bell_path(&name, bell)).unwrap()
     });
     for number in 0..60 {
         for file in &files {
-            // The value and the count of waiters. What glibc keeps behind them it trusts: another
-            // futex flag there and it ends the process, which no caller of sem_wait can prevent.
-            let at = dice.below(2) * 4;
+            let at = BELL_WORDS[dice.below(2) as usize];
             let value = [0, u64::MAX, 1 << 31, dice.roll()][dice.below(4) as usize];
             file.write_all_at(&value.to_ne_bytes()[..4], at).unwrap();
         }

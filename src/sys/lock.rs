@@ -15,21 +15,35 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-fn byte_lock(kind: libc::c_int, byte: u64) -> libc::flock {
+// A generation's byte has up to 38 bits. glibc's plain `fcntl` has 32 for it on a machine with such words.
+#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
+use libc::{fcntl, flock, off_t};
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+use {libc::flock64 as flock, libc::off64_t as off_t, wide::fcntl64 as fcntl};
+
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+mod wide {
+    unsafe extern "C" {
+        /// glibc 2.28; the libc crate does not declare it.
+        pub(super) fn fcntl64(fd: libc::c_int, command: libc::c_int, ...) -> libc::c_int;
+    }
+}
+
+fn byte_lock(kind: libc::c_int, byte: u64) -> flock {
     // SAFETY: `flock` is plain data, and all zeros is one of its values.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    let mut lock: flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = byte as libc::off_t;
+    lock.l_start = byte as off_t;
     lock.l_len = 1;
     lock
 }
 
-fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> io::Result<()> {
+fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut flock) -> io::Result<()> {
     loop {
         // SAFETY: `fd` is open for as long as it is borrowed, and these commands take a pointer to a `flock`, which
         // `lock` is.
-        let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut *lock) };
+        let done = unsafe { fcntl(fd.as_raw_fd(), command, &raw mut *lock) };
         if done != -1 {
             return Ok(());
         }
