@@ -113,8 +113,9 @@ fn counts(test: &str, traced: &str) {
     for call in all.keys() {
         // By a libc's or a machine's own names.
         let call = call.trim_end_matches("64");
-        let looks =
-            ["fcntl", "poll", "kill", "pidfd_open", "open", "openat", "read", "close", "fstat", "newfstatat", "statx"];
+        let looks = [
+            "fcntl", "poll", "kill", "pidfd_open", "open", "openat", "read", "close", "fstat", "newfstatat", "statx",
+        ];
         assert!(looks.contains(&call), "{call} is no look at the other end");
     }
 }

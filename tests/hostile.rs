@@ -8,8 +8,8 @@ mod support;
 
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher, Wait};
 use intruder::{
-    BELL_WORDS, Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, PROGRESS, Pulse, RING, SEAT, SEATS, TURN, USED,
-    WANTS, bell_path, has_paths, is_root,
+    BELL_WORDS, Cage, HEADER, IDENTITY_SPARE, Intruder, LENGTH, NOTES, PROGRESS, Pulse, RING, SEAT, SEATS, TURN,
+    USED, WANTS, bell_path, has_paths, is_root,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -1155,9 +1155,7 @@ fn a_semaphore_of_any_value_hangs_nobody() {
     let colleague = Colleague::start(channel.consumer().unwrap(), name.clone());
     colleague.tell(Order::Wait(Wait::Park));
     colleague.wait();
-    let files = ["p", "c"].map(|bell| {
-        std::fs::File::options().write(true).open(bell_path(&name, bell)).unwrap()
-    });
+    let files = ["p", "c"].map(|bell| std::fs::File::options().write(true).open(bell_path(&name, bell)).unwrap());
     for number in 0..60 {
         for file in &files {
             let at = BELL_WORDS[dice.below(2) as usize];

@@ -16,6 +16,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 // A generation's byte has up to 38 bits. glibc's plain `fcntl` has 32 for it on a machine with such words.
+#[cfg(target_os = "freebsd")]
+use super::platform::{F_OFD_GETLK, F_OFD_SETLK};
+#[cfg(not(target_os = "freebsd"))]
+use libc::{F_OFD_GETLK, F_OFD_SETLK};
 #[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
 use libc::{fcntl, flock, off_t};
 #[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
@@ -56,7 +60,7 @@ fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut flock) -> io::Re
 
 /// Locks `byte` for this description alone. False where another has it.
 pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
-    match control(fd, libc::F_OFD_SETLK, &mut byte_lock(libc::F_WRLCK as libc::c_int, byte)) {
+    match control(fd, F_OFD_SETLK, &mut byte_lock(libc::F_WRLCK as libc::c_int, byte)) {
         Ok(()) => Ok(true),
         Err(error) => match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EACCES) => Ok(false),
@@ -67,13 +71,13 @@ pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
 
 /// Gives `byte` back.
 pub(crate) fn unlock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
-    control(fd, libc::F_OFD_SETLK, &mut byte_lock(libc::F_UNLCK as libc::c_int, byte))
+    control(fd, F_OFD_SETLK, &mut byte_lock(libc::F_UNLCK as libc::c_int, byte))
 }
 
 /// Whether any *other* description holds `byte`.
 pub(crate) fn is_locked(probe: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
     let mut lock = byte_lock(libc::F_WRLCK as libc::c_int, byte);
-    control(probe, libc::F_OFD_GETLK, &mut lock)?;
+    control(probe, F_OFD_GETLK, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
