@@ -43,7 +43,9 @@ pub(crate) fn start_time(pid: u32) -> Started {
     if !proc_is_ours() {
         return Started::Unknown;
     }
-    let stat = match std::fs::read(format!("/proc/{pid}/stat")) {
+    // The main thread's file, which says the same. An emulator (qemu) makes the process's own file up, and the times in
+    // it are not those that others are told.
+    let stat = match std::fs::read(format!("/proc/{pid}/task/{pid}/stat")) {
         Ok(stat) => stat,
         // ESRCH: it went between open and read.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Started::Gone,
