@@ -205,7 +205,7 @@ pub fn is_root(test: &str) -> bool {
     // SAFETY: takes nothing and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root {
-        println!("NOT RUN {test}: it takes root to be another user");
+        println!("NOT RUN {test}: it takes root");
     }
     is_root
 }
