@@ -16,6 +16,93 @@ failed() {
     exit 1
 }
 
+# Whether the rustc on PATH has a ready-made std for a target.
+has_std() {
+    local libraries
+    libraries=$(rustc --print target-libdir --target "$1" 2>/dev/null) && compgen -G "$libraries/libstd-*" >/dev/null
+}
+
+# A Rust for these targets: the one on PATH if it has their std, or rustup can add it; otherwise Debian's, which makes
+# std from its sources. Afterwards `build_std` is what cargo has to be told.
+# NOT RUN only where there is neither: no rustup, no apt, no such packages, or no network to fetch them (once).
+use_std_of() {
+    local target lacking=()
+    build_std=()
+    for target in "$@"; do has_std "$target" || lacking+=("$target"); done
+    [ "${#lacking[@]}" -gt 0 ] || return 0
+    if command -v rustup >/dev/null && [ -z "${ANTIPHON_STD_FROM_SOURCE:-}" ]; then
+        echo "fetching std for ${lacking[*]} by rustup (once; a few seconds)"
+        if rustup --quiet target add "${lacking[@]}" 2>/dev/null; then return; fi
+    fi
+    use_debian_rust
+    build_std=("-Zbuild-std=std,panic_unwind")
+    # std's own dependencies, into cargo's usual registry, by way of an empty package: a crate of ours that cannot be
+    # fetched is a failure, but these few are part of the set-up.
+    if [ ! -e "$tools/debian-rust/std-fetched" ]; then
+        mkdir -p "$tools/empty/src"
+        printf '[package]\nname = "empty"\nedition = "2021"\n' >"$tools/empty/Cargo.toml"
+        : >"$tools/empty/src/lib.rs"
+        cargo fetch --quiet --manifest-path "$tools/empty/Cargo.toml" "${build_std[@]}" --target "$1" ||
+            not_run "the crates that std is made of could not be fetched (no network?)"
+        touch "$tools/debian-rust/std-fetched"
+    fi
+}
+
+# Zig from PyPI is a C compiler and a linker for every system, with their headers and stubs of their libraries, in one
+# package; cargo-zigbuild puts it behind cargo. Both in one version, so that they fit each other.
+# Afterwards: `cargo zigbuild`, `cargo-zigbuild test` and "$zig" work.
+use_zig() {
+    if [ ! -x "$tools/zig/bin/cargo-zigbuild" ]; then
+        python3 -m pip --version >/dev/null 2>&1 ||
+            not_run "python3 has no pip to fetch zig with (Debian: apt install python3-pip)"
+        echo "fetching zig from PyPI into $tools (once; about 30 s and 0.4 GB)"
+        mkdir -p "$tools"
+        local partial
+        partial=$(mktemp -d "$tools/zig.partial-XXXXXX") # one of our own: two gates may run at once
+        # shellcheck disable=SC2064 # expanded now, as `partial` is gone by then
+        trap "rm -rf '$partial'" EXIT
+        python3 -m pip install --quiet --target "$partial/zig" ziglang==0.17.1 cargo-zigbuild==0.24.0 ||
+            not_run "ziglang and cargo-zigbuild could not be fetched from PyPI (no network?)"
+        [ -e "$tools/zig" ] || mv "$partial/zig" "$tools/zig"
+        rm -rf "$partial"
+    fi
+    zig=$tools/zig/ziglang/zig
+    export PATH="$tools/zig/bin:$PATH" CARGO_ZIGBUILD_ZIG_PATH=$zig CARGO_ZIGBUILD_CACHE_DIR=$tools/zig-cache/cargo
+    export ZIG_GLOBAL_CACHE_DIR=$tools/zig-cache ZIG_LOCAL_CACHE_DIR=$tools/zig-cache
+    # Without debugging information the builds are half as large. cargo would then strip std's with a tool that
+    # Debian's Rust does not bring.
+    export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
+    export CARGO_PROFILE_DEV_STRIP=none CARGO_PROFILE_TEST_STRIP=none CARGO_PROFILE_RELEASE_STRIP=none
+}
+
+# Unpacks Debian's PACKAGES, and nothing that they need, to $tools/FOLDER: `use_debian FOLDER PACKAGE...`
+use_debian() {
+    local folder=$1 partial own package
+    shift
+    [ ! -e "$tools/$folder" ] || return 0
+    partial_with_apt
+    echo "fetching Debian's $* into $tools (once)"
+    (cd "$partial/debs" && apt-get "${own[@]}" -qq download "$@" >>"$partial/log" 2>&1) ||
+        not_run "apt could not fetch $*: $(tail -n 1 "$partial/log")"
+    for package in "$partial"/debs/*.deb; do dpkg -x "$package" "$partial/root"; done
+    [ -e "$tools/$folder" ] || mv "$partial/root" "$tools/$folder"
+    rm -rf "$partial"
+}
+
+# A folder to fetch to, `partial`, and the options with which apt keeps its lists there, `own`; both the caller's.
+partial_with_apt() {
+    command -v apt-get >/dev/null && command -v apt-cache >/dev/null && command -v dpkg >/dev/null ||
+        not_run "there is no apt to fetch Debian's packages with"
+    mkdir -p "$tools"
+    partial=$(mktemp -d "$tools/debian.partial-XXXXXX") # one of our own: two gates may run at once
+    # shellcheck disable=SC2064 # expanded now, as `partial` is gone by then
+    trap "rm -rf '$partial'" EXIT
+    mkdir -p "$partial/apt/lists/partial" "$partial/apt/archives/partial" "$partial/debs" "$partial/root"
+    own=(-o "Dir::State::Lists=$partial/apt/lists" -o "Dir::Cache=$partial/apt" -o APT::Sandbox::User=root)
+    # One broken source among several is no reason to give up: what counts is whether the packages turn up.
+    apt-get "${own[@]}" -qq update >"$partial/log" 2>&1 || true
+}
+
 # Debian's own build of a recent rustc comes with the sources of std, from which cargo can make the std of any target:
 # the way to check for a target whose ready-made std cannot be had. The packages are unpacked, not installed, and apt
 # keeps its lists in our folder, so no root is needed and the system stays as it is.
@@ -29,19 +116,9 @@ use_debian_rust() {
 }
 
 fetch_debian_rust() {
-    command -v apt-get >/dev/null && command -v apt-cache >/dev/null && command -v dpkg >/dev/null ||
-        not_run "there is no apt to fetch a Rust with std's sources from"
-    local partial version packages
-    mkdir -p "$tools"
-    partial=$(mktemp -d "$tools/debian-rust.partial-XXXXXX") # one of our own: two gates may run at once
-    # shellcheck disable=SC2064 # expanded now, as `partial` is gone by then
-    trap "rm -rf '$partial'" EXIT
-    mkdir -p "$partial/apt/lists/partial" "$partial/apt/archives/partial" "$partial/debs" "$partial/root"
-    local own=(-o "Dir::State::Lists=$partial/apt/lists" -o "Dir::Cache=$partial/apt" -o APT::Sandbox::User=root)
-
+    local partial own version packages
+    partial_with_apt
     echo "fetching Debian's rustc, cargo and the sources of std into $tools (once; about 15 s and 0.9 GB)"
-    # One broken source among several is no reason to give up: what counts is whether the packages turn up.
-    apt-get "${own[@]}" -qq update >"$partial/log" 2>&1 || true
     # The newest version that all of them have; a version written down here would soon be gone from the archive.
     local wanted=(rustc-web cargo-web rust-web-src libstd-rust-web-dev)
     version=$(for package in "${wanted[@]}"; do
@@ -57,4 +134,5 @@ fetch_debian_rust() {
         not_run "the packages could not be fetched (no network?)"
     for package in "$partial"/debs/*.deb; do dpkg -x "$package" "$partial/root"; done
     [ -e "$tools/debian-rust" ] || mv "$partial/root" "$tools/debian-rust"
+    rm -rf "$partial"
 }

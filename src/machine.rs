@@ -45,7 +45,7 @@ pub fn limit(limit: Limit) -> io::Result<Option<u64>> {
     let resource = match limit {
         Limit::Files => Resource::RLIMIT_NOFILE,
         Limit::FileBytes => Resource::RLIMIT_FSIZE,
-        Limit::AddressSpace => Resource::RLIMIT_AS,
+        Limit::AddressSpace => crate::sys::ADDRESS_SPACE,
     };
     let (soft, _) = getrlimit(resource)?;
     Ok((soft != RLIM_INFINITY).then_some(soft as u64))

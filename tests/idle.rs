@@ -3,7 +3,7 @@ mod support;
 
 use antiphon::{ChannelOptions, Error, Wait};
 use std::time::Duration;
-use support::{Peer, Watchdog, assert_nothing_left, role, say, unique};
+use support::{Peer, Watchdog, assert_nothing_left, is_emulated, role, say, unique};
 
 const SMALL: ChannelOptions = ChannelOptions::new().capacity(64 * 1024);
 const WAITS: [Wait; 2] = [Wait::Park, Wait::Adaptive];
@@ -46,11 +46,20 @@ fn wait_as(end: &str, args: &[String]) {
     }
 }
 
-/// What as many sleeps of a tick take on this machine, where nothing is looked at in between.
+/// What as many sleeps of a tick take on this machine, where nothing is looked at in between. Where the libc has no wait
+/// with a limit by a clock that nobody sets, a thread ends them, which it does here as well.
 fn control() -> Duration {
+    let ticks = WAITING.as_millis() / 40;
+    let sleep = || std::thread::sleep(Duration::from_millis(40)); // What is measured.
     let before = used();
-    for _ in 0..WAITING.as_millis() / 40 {
-        std::thread::sleep(Duration::from_millis(40)); // What is measured.
+    if cfg!(target_env = "gnu") {
+        (0..ticks).for_each(|_| sleep());
+    } else {
+        let (wake, woken) = std::sync::mpsc::sync_channel(0);
+        std::thread::scope(|scope| {
+            scope.spawn(move || (0..ticks).for_each(|_| (sleep(), wake.send(()).unwrap()).1));
+            woken.iter().for_each(drop);
+        });
     }
     used() - before
 }
@@ -80,6 +89,10 @@ fn waiting_is_free(test: &str, end: &str) {
             assert_nothing_left(&name);
         }
         println!("{end} under {wait:?}, {WAITING:?}: {figures:?}, plain sleeps {control:?}");
+        if is_emulated() {
+            println!("NOT RUN {test}: an emulator takes processor time of its own");
+            continue;
+        }
         assert!(*figures.last().unwrap() < allowed, "{figures:?}, plain sleeps {control:?}");
     }
 }

@@ -15,6 +15,16 @@ const HUGE: usize = 2 * 1024 * 1024;
 /// Less than one huge page with the header, one to the byte, one and the header's length, two and a rest.
 const CAPACITIES: [usize; 6] = [64 * 1024, HUGE - 2 * HEADER, HUGE - HEADER, HUGE, 2 * HUGE, 5 * HUGE / 2];
 
+/// Whether huge pages have the size that they have where ordinary ones have 4 KiB. Prints that `test` is not run where not.
+fn has_pages_of_4_kib(test: &str) -> bool {
+    // SAFETY: takes a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    if page != 4096 {
+        println!("NOT RUN {test}: a page has {page} bytes here, and a huge one more than 2 MiB");
+    }
+    page == 4096
+}
+
 /// Bytes of an object that this process reaches by entries for a huge page.
 fn huge_bytes(name: &str) -> usize {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
@@ -79,7 +89,7 @@ fn a_region_has_huge_pages_in_both_processes() {
     }
     let test = this_test!();
     let _watchdog = Watchdog::new("huge pages", support::PATIENCE);
-    if !has_paths(test) {
+    if !has_paths(test) || !has_pages_of_4_kib(test) {
         return;
     }
     for capacity in CAPACITIES {
@@ -127,7 +137,7 @@ fn without_huge_pages_every_page_is_taken_all_the_same() {
         return;
     }
     let _watchdog = Watchdog::new("small pages", support::PATIENCE);
-    if has_paths(this_test!()) {
+    if has_paths(this_test!()) && has_pages_of_4_kib(this_test!()) {
         let mut peer = Peer::start(this_test!(), "create", &[]);
         peer.expect("done");
         peer.succeed();

@@ -51,7 +51,9 @@ pub(crate) fn start_time(pid: u32) -> Started {
     if !proc_is_ours() {
         return Started::Unknown;
     }
-    let stat = match std::fs::read(format!("/proc/{pid}/stat")) {
+    // The main thread's file, which says the same. An emulator (qemu) makes the process's own file up, and the times in
+    // it are not those that others are told.
+    let stat = match std::fs::read(format!("/proc/{pid}/task/{pid}/stat")) {
         Ok(stat) => stat,
         // ESRCH: it went between open and read.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Started::Gone,
@@ -115,7 +117,8 @@ fn proc_is_ours() -> bool {
 /// The inode of `/proc/self/ns/pid`, `namespaces(7)`, and in its upper half that of the time namespace, whose offset
 /// start times have in them; 0 without /proc.
 pub(crate) fn pid_namespace() -> u64 {
-    let inode = |path| stat(path).map_or(0, |stat| stat.st_ino);
+    #[allow(clippy::useless_conversion)] // Its width differs between architectures.
+    let inode = |path| stat(path).map_or(0, |stat| u64::from(stat.st_ino));
     match inode("/proc/self/ns/pid") {
         0 => 0,
         pids => pids ^ inode("/proc/self/ns/time").rotate_left(32),

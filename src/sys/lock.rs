@@ -15,21 +15,39 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-fn byte_lock(kind: libc::c_int, byte: u64) -> libc::flock {
+// A generation's byte has up to 38 bits. glibc's plain `fcntl` has 32 for it on a machine with such words.
+#[cfg(target_os = "freebsd")]
+use super::platform::{F_OFD_GETLK, F_OFD_SETLK};
+#[cfg(not(target_os = "freebsd"))]
+use libc::{F_OFD_GETLK, F_OFD_SETLK};
+#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
+use libc::{fcntl, flock, off_t};
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+use {libc::flock64 as flock, libc::off64_t as off_t, wide::fcntl64 as fcntl};
+
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+mod wide {
+    unsafe extern "C" {
+        /// glibc 2.28; the libc crate does not declare it.
+        pub(super) fn fcntl64(fd: libc::c_int, command: libc::c_int, ...) -> libc::c_int;
+    }
+}
+
+fn byte_lock(kind: libc::c_int, byte: u64) -> flock {
     // SAFETY: `flock` is plain data, and all zeros is one of its values.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    let mut lock: flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = byte as libc::off_t;
+    lock.l_start = byte as off_t;
     lock.l_len = 1;
     lock
 }
 
-fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> io::Result<()> {
+fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut flock) -> io::Result<()> {
     loop {
         // SAFETY: `fd` is open for as long as it is borrowed, and these commands take a pointer to a `flock`, which
         // `lock` is.
-        let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut *lock) };
+        let done = unsafe { fcntl(fd.as_raw_fd(), command, &raw mut *lock) };
         if done != -1 {
             return Ok(());
         }
@@ -42,7 +60,7 @@ fn control(fd: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> 
 
 /// Locks `byte` for this description alone. False where another has it.
 pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
-    match control(fd, libc::F_OFD_SETLK, &mut byte_lock(libc::F_WRLCK as libc::c_int, byte)) {
+    match control(fd, F_OFD_SETLK, &mut byte_lock(libc::F_WRLCK as libc::c_int, byte)) {
         Ok(()) => Ok(true),
         Err(error) => match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EACCES) => Ok(false),
@@ -53,12 +71,34 @@ pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
 
 /// Gives `byte` back.
 pub(crate) fn unlock(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
-    control(fd, libc::F_OFD_SETLK, &mut byte_lock(libc::F_UNLCK as libc::c_int, byte))
+    control(fd, F_OFD_SETLK, &mut byte_lock(libc::F_UNLCK as libc::c_int, byte))
 }
 
 /// Whether any *other* description holds `byte`.
 pub(crate) fn is_locked(probe: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
     let mut lock = byte_lock(libc::F_WRLCK as libc::c_int, byte);
-    control(probe, libc::F_OFD_GETLK, &mut lock)?;
+    control(probe, F_OFD_GETLK, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_last_byte_that_a_generation_can_have_is_its_own() {
+        let path = std::env::temp_dir().join(format!("antiphon-lock-{}", std::process::id()));
+        let open = || std::fs::File::options().create(true).truncate(false).write(true).open(&path).unwrap();
+        let (one, other) = (open(), open());
+        std::fs::remove_file(&path).unwrap();
+        let last = u64::from(u32::MAX) * 64 + 31;
+        assert!(try_lock(one.as_fd(), last).unwrap());
+        assert!(is_locked(other.as_fd(), last).unwrap());
+        for free in [0, last & 0xffff_ffff, last & 0x7fff_ffff, last - 1] {
+            assert!(!is_locked(other.as_fd(), free).unwrap(), "{free}");
+        }
+        unlock(one.as_fd(), last).unwrap();
+        assert!(!is_locked(other.as_fd(), last).unwrap());
+    }
 }

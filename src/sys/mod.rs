@@ -33,7 +33,7 @@
 //! For measuring, `processor.rs` has what each system tells of its processors: all of it may be nothing.
 //!
 //! A third system has to provide the same list, and shared memory with `shm_open`, named semaphores and descriptor
-//! locks as above.
+//! locks as above. `freebsd.rs` is one that cannot, and says so whenever it is asked.
 
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
 mod address;
@@ -65,14 +65,18 @@ pub(crate) mod view;
 
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
 mod darwin;
-#[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules)))]
+#[cfg(target_os = "freebsd")]
+mod freebsd;
+#[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules, target_os = "freebsd")))]
 mod linux;
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules, not(target_env = "gnu")))]
 mod watcher;
 
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
 use darwin as platform;
-#[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules)))]
+#[cfg(target_os = "freebsd")]
+use freebsd as platform;
+#[cfg(not(any(target_vendor = "apple", antiphon_darwin_rules, target_os = "freebsd")))]
 use linux as platform;
 
 pub(crate) use platform::{
@@ -82,6 +86,13 @@ pub(crate) use platform::{
 pub(crate) use platform::{SYSTEM, libc_version, registry, try_huge_page};
 
 use std::io;
+
+/// The limit of what a process may map.
+#[cfg(all(feature = "cli", not(target_os = "freebsd")))]
+pub(crate) const ADDRESS_SPACE: nix::sys::resource::Resource = nix::sys::resource::Resource::RLIMIT_AS;
+/// As above, in FreeBSD's words.
+#[cfg(all(feature = "cli", target_os = "freebsd"))]
+pub(crate) const ADDRESS_SPACE: nix::sys::resource::Resource = nix::sys::resource::Resource::RLIMIT_VMEM;
 
 /// Whose rules hold; for what explains them to people.
 #[cfg(feature = "cli")]

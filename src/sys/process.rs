@@ -20,6 +20,7 @@ pub(crate) struct Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Started {
     /// There is such a process, and it started then.
+    #[allow(dead_code)] // FreeBSD tells nobody.
     At(u64),
     /// There is none, or only a zombie, which holds nothing any more.
     Gone,

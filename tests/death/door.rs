@@ -404,7 +404,7 @@ fn is_stopped(pid: u32) -> bool {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let what = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT;
     // SAFETY: waits for a child of this process, and leaves it to be waited for.
-    let done = unsafe { libc::waitid(libc::P_PID, pid, &raw mut info, what) };
+    let done = unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, what) };
     assert_eq!(done, 0);
     info.si_code == libc::CLD_STOPPED
 }

@@ -52,7 +52,7 @@ fn becomes_zombie(pid: u32) {
     // SAFETY: a `siginfo_t` is plain data.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: waits for a child of this process, and leaves it to be waited for.
-    let done = unsafe { libc::waitid(libc::P_PID, pid, &raw mut info, libc::WEXITED | libc::WNOWAIT) };
+    let done = unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, libc::WEXITED | libc::WNOWAIT) };
     assert_eq!(done, 0);
 }
 

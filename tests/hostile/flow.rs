@@ -209,12 +209,14 @@ fn a_length_that_changes_in_the_middle_of_a_flow_changes_nothing() {
 fn a_flow_that_nothing_has_room_for_is_refused() {
     let _watchdog = Watchdog::new("room", support::PATIENCE);
     for drainer in [PUBLISHER, CONSUMER] {
-        // Some systems promise any memory: then nothing comes.
+        // Some systems promise any memory: then nothing comes. Half of what a 32-bit machine can address has room on
+        // it, or not.
         let judge = |got| {
             let is_right = matches!(got, Err(Error::System { call: "allocate", .. })) || is_late(&got);
             assert!(is_right, "{got:?}");
         };
-        drain_against(Wait::Park, drainer, (1 << 46, FULL, 0), SHORT, |_, _| (), judge);
+        let longest = if size_of::<usize>() == 8 { 1 << 46 } else { 1 << 31 };
+        drain_against(Wait::Park, drainer, (longest, FULL, 0), SHORT, |_, _| (), judge);
         let judge = |got| assert!(is_corrupt(&got), "{got:?}");
         drain_against(Wait::Park, drainer, (1 << 47, FULL, 0), AMPLE, |_, _| (), judge);
     }

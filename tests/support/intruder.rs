@@ -196,12 +196,23 @@ pub fn has_paths(test: &str) -> bool {
     can
 }
 
+/// Where the C library keeps one of a channel's semaphores, `p` or `c`.
+pub fn bell_path(name: &str, bell: &str) -> String {
+    let prefix = if cfg!(target_env = "gnu") { "sem." } else { "" };
+    format!("/dev/shm/{prefix}{name}+{bell}")
+}
+
+/// Where in it stand the value and the count of waiters. What stands elsewhere the C library trusts: another futex flag
+/// there and it ends the process, which no caller of `sem_wait` can prevent.
+pub const BELL_WORDS: [u64; 2] =
+    if cfg!(all(target_env = "gnu", target_pointer_width = "32")) { [0, 12] } else { [0, 4] };
+
 /// Whether this is root. Prints that `test` is not run where it is not.
 pub fn is_root(test: &str) -> bool {
     // SAFETY: takes nothing and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root {
-        println!("NOT RUN {test}: it takes root to be another user");
+        println!("NOT RUN {test}: it takes root");
     }
     is_root
 }

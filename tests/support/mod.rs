@@ -205,6 +205,32 @@ pub fn assert_nothing_left(name: &str) {
     assert!(matches!(found, Err(antiphon::Error::NotFound { .. })), "{found:?}");
 }
 
+/// Whether a process may become another user, as root may; not so the root of a user namespace that has no other users.
+/// Prints that `test` is not run where it may not.
+pub fn can_be_another_user(test: &str) -> bool {
+    const NOBODY: u64 = 65534;
+    // SAFETY: takes nothing and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let has_nobody = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap());
+        let (first, _, count) = (numbers.next().unwrap(), numbers.next(), numbers.next().unwrap());
+        (first..first + count).contains(&NOBODY)
+    };
+    // Other systems have no such map, and all users.
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    let can = is_root && map.map_or(true, |map| map.lines().any(has_nobody));
+    if !can {
+        println!("NOT RUN {test}: it takes root, and more than one user, to be another");
+    }
+    can
+}
+
+/// Whether the processor is another than the kernel's: under an emulator of single programs, as qemu is.
+pub fn is_emulated() -> bool {
+    let architecture = std::fs::read_to_string("/proc/sys/kernel/arch").unwrap_or_default();
+    cfg!(target_arch = "aarch64") && architecture.trim() == "x86_64"
+}
+
 /// A stream of numbers that a seed decides.
 pub struct Dice(u64);
 

@@ -1,0 +1,183 @@
+//! FreeBSD: everything compiles, and every channel is refused with a reason.
+//!
+//! What tells the living from the dead are locks that an open file description owns and the kernel drops with it.
+//! FreeBSD has none on bytes: its `fcntl(2)` locks belong to the process, which loses them all by closing any descriptor
+//! of the file, and `flock(2)` locks a whole file, and no shared memory. A port would need a file for each seat and
+//! generation. Until there is one, a program that also runs here gets an error that it can act upon.
+
+use super::look::Found;
+use super::process::Started;
+use super::semaphore::{Semaphore, Waited};
+use std::ffi::{CStr, OsStr, OsString};
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+pub(crate) use libc::pthread_atfork;
+
+pub(crate) const LIBC_FLAVOUR: u32 = 6;
+
+/// None such: EINVAL.
+pub(super) const F_OFD_SETLK: libc::c_int = -1;
+pub(super) const F_OFD_GETLK: libc::c_int = -1;
+
+/// Asked for this process only, as nobody else ever sits anywhere.
+pub(crate) fn start_time(pid: u32) -> Started {
+    if pid == 0 { Started::Gone } else { Started::Unknown }
+}
+
+pub(crate) struct Exit(std::convert::Infallible);
+
+impl Exit {
+    pub(crate) fn of(_pid: u32) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn has_come(&self) -> bool {
+        match self.0 {}
+    }
+}
+
+pub(crate) fn pid_namespace() -> u64 {
+    0
+}
+
+pub(crate) fn current_cpu() -> Option<u32> {
+    None
+}
+
+pub(crate) fn seed(_object: &OwnedFd, _len: usize) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn reserve(_object: &OwnedFd, _base: NonNull<u8>, _len: usize) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn place_for(_len: usize) -> Option<NonZeroUsize> {
+    None
+}
+
+pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
+    None
+}
+
+pub(crate) fn allow(_semaphore: &CStr, _mode: u32) {}
+
+pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
+    super::watcher::wait_at_most(semaphore, limit)
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct ByAddress(std::convert::Infallible);
+
+impl ByAddress {
+    pub(crate) fn of_this_machine() -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn sleep_while_zero(self, _word: &AtomicU32, _limit: Duration) {
+        match self.0 {}
+    }
+
+    pub(crate) fn wake(self, _word: &AtomicU32) {
+        match self.0 {}
+    }
+}
+
+pub(crate) const MARK: u32 = 0;
+
+/// Nobody can have made anything.
+pub(crate) fn names() -> io::Result<Vec<OsString>> {
+    Ok(Vec::new())
+}
+
+pub(crate) fn find(_name: &OsStr) -> io::Result<Option<Found>> {
+    Ok(None)
+}
+
+pub(crate) fn read_start(_object: &OwnedFd, _to: &mut [u8]) -> io::Result<bool> {
+    Ok(false)
+}
+
+pub(crate) fn semaphore_of(_name: &str) -> Option<Option<&str>> {
+    None
+}
+
+pub(crate) fn semaphore_file(_semaphore: &CStr) -> Option<String> {
+    None
+}
+
+pub(crate) fn unlink_unnamed(_name: &str) -> io::Result<()> {
+    Ok(())
+}
+
+/// There is none: whoever looks for one is told why.
+pub(crate) struct Anchor(std::convert::Infallible);
+
+impl Anchor {
+    pub(crate) fn find(_name: &CStr) -> io::Result<Option<Self>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "FreeBSD has no locks that tell whether the other end lives"))
+    }
+
+    pub(crate) fn find_or_make(name: &CStr, _mode: u32) -> io::Result<Self> {
+        Self::find(name)?.ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn leads_here(&self, _name: &CStr, _nonce: u64) -> io::Result<bool> {
+        match self.0 {}
+    }
+
+    pub(crate) fn undo(&self, _name: &CStr) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn probe(&self, _name: &CStr) -> io::Result<Option<OwnedFd>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn successor(&self, _name: &CStr) -> io::Result<Option<OwnedFd>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn belongs_to(&self, _nonce: u64) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn id(&self) -> io::Result<u64> {
+        match self.0 {}
+    }
+
+    pub(crate) fn object(_name: &CStr, _mode: u32) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+
+    pub(crate) fn remove(&self, _name: &CStr) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
+#[cfg(feature = "cli")]
+pub(crate) const SYSTEM: super::System = super::System::Linux;
+
+#[cfg(feature = "cli")]
+pub(crate) fn libc_version() -> String {
+    "FreeBSD's".to_owned()
+}
+
+#[cfg(feature = "cli")]
+pub(crate) fn try_huge_page(_name: &CStr) -> io::Result<Option<bool>> {
+    Ok(None)
+}
+
+#[cfg(feature = "cli")]
+pub(crate) fn registry() -> io::Result<Option<std::path::PathBuf>> {
+    Ok(None)
+}
