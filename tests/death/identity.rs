@@ -94,6 +94,39 @@ fn a_dead_process_whose_child_keeps_its_locks_is_dead() {
     tell("told of one whose child keeps the locks after", &delays);
 }
 
+/// As above, for one who has watched it live for a while: by then it is a watch on the process's end that tells.
+#[test]
+fn a_death_that_was_watched_for_is_told_though_a_child_keeps_the_locks() {
+    if let Some((what, args)) = role() {
+        return sit_and_fork(&what, &args);
+    }
+    for wait in [Wait::Spin, Wait::Park] {
+        for stays_zombie in [false, true] {
+            let _watchdog = Watchdog::new(format!("watched {wait:?}"), PATIENCE);
+            let name = unique("watched");
+            let channel = OPTIONS.wait(wait).create(&name).unwrap();
+            let mut publisher = channel.publisher().unwrap();
+            publisher.publish(&body(1, 8)).unwrap();
+            let mut victim = Peer::start(this_test!(), "consumer", &[&name]);
+            let child: i32 = victim.heard().unwrap().parse().unwrap();
+            // Some ticks, and so some looks at it.
+            let late = publisher.publish_timeout(&body(2, 8), Duration::from_millis(200));
+            assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+            victim.signal(libc::SIGKILL);
+            becomes_zombie(victim.pid());
+            if !stays_zombie {
+                victim.wait();
+            }
+            let error = publisher.publish(&body(2, 8)).unwrap_err();
+            assert!(matches!(error, Error::PeerDied { pid, .. } if pid == victim.pid()), "{error}");
+            drop((publisher, Channel::open(&name).unwrap().consumer().unwrap().consume().unwrap()));
+            drop(channel);
+            assert_nothing_left(&name);
+            end_idle(child);
+        }
+    }
+}
+
 #[test]
 fn a_seat_is_free_for_who_waits_for_it_though_the_dead_holders_child_keeps_its_lock() {
     if let Some((what, args)) = role() {
