@@ -5,6 +5,7 @@
 mod intruder;
 mod support;
 
+use antiphon::census::{self, Kind, State};
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher};
 use intruder::Intruder;
 use std::cell::RefCell;
@@ -354,5 +355,79 @@ fn a_registry_that_others_could_have_a_hand_in_is_refused() {
     for folder in [&cache, &elsewhere] {
         std::fs::remove_dir(folder).unwrap();
     }
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn the_census_tells_a_file_that_is_left_over_from_what_is_none_of_ours() {
+    let _watchdog = Watchdog::new("census", support::PATIENCE);
+    drop(OPTIONS.create(&unique("first")).unwrap()); // So that the registry is there.
+    let listed = |name: &str| census::take().unwrap().into_iter().find(|entry| entry.system_name == name);
+    let all = census::RemoveOptions::new().kept(true).all_users(true);
+
+    // A maker was killed before it came to the door, or after it.
+    let name = unique("left");
+    let path = file_of(&name);
+    for content in [&b""[..], &[&b"antiph.r"[..], &[1; 16]].concat()] {
+        std::fs::write(&path, content).unwrap();
+        let entry = listed(&name).unwrap();
+        assert_eq!((entry.kind, entry.state), (Kind::RegistryFile, State::LeftOver), "{}", entry.why);
+        entry.remove(census::RemoveOptions::new()).unwrap();
+        assert!(!path.exists());
+    }
+
+    let link = unique("link");
+    let long = format!("{}-that-is-longer-than-any-region's", unique("long"));
+    symlink("/dev/zero", file_of(&link)).unwrap();
+    std::fs::write(file_of(&long), b"").unwrap();
+    for name in [&link, &long] {
+        let entry = listed(name).unwrap();
+        assert_eq!((entry.kind, entry.state), (Kind::Other, State::Foreign), "{name}: {}", entry.why);
+        let refused = entry.remove(all);
+        assert!(matches!(refused, Err(Error::NotRemoved { .. })), "{name}: {refused:?}");
+        assert!(std::fs::symlink_metadata(file_of(name)).is_ok());
+        std::fs::remove_file(file_of(name)).unwrap();
+    }
+
+    // Somebody's memory of no length: whoever has only looked at it has not made it antiphon's.
+    let empty = unique("empty");
+    let system = std::ffi::CString::new(format!("/{empty}")).unwrap();
+    // SAFETY: a NUL-terminated name.
+    let fd = unsafe { libc::shm_open(system.as_ptr(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600) };
+    assert!(fd >= 0);
+    // SAFETY: opened above, closed once.
+    unsafe { libc::close(fd) };
+    for _ in 0..2 {
+        let entry = census::look(&empty).unwrap();
+        assert_eq!((entry.kind, entry.state), (Kind::Other, State::Foreign), "{}", entry.why);
+    }
+    unlink_region(&empty);
+    std::fs::remove_file(file_of(&empty)).unwrap();
+}
+
+#[test]
+fn the_file_that_a_killed_remover_left_goes_with_the_survivor() {
+    if let Some((_, args)) = role() {
+        let channel = Channel::open(&args[0]).unwrap();
+        antiphon::steps::watch(|step| {
+            if step == "unlink:region-gone" {
+                // SAFETY: ends this process.
+                unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            }
+        });
+        let _ = channel.consumer();
+        unreachable!("was to be killed");
+    }
+    let _watchdog = Watchdog::new("survivor", support::PATIENCE);
+    let channel = OPTIONS.private().unwrap();
+    let name = channel.name().to_owned();
+    let mut publisher = channel.publisher().unwrap();
+    let mut comer = Peer::start(this_test!(), "comer", &[&name]);
+    let _ = comer.end();
+    assert!(file_of(&name).exists(), "was killed before it removed that");
+    let died = publisher.call(b"anyone?").unwrap_err();
+    assert!(matches!(died, Error::PeerDied { is_final: true, .. }), "{died:?}");
+    assert!(!file_of(&name).exists());
+    drop((publisher, channel));
     assert_nothing_left(&name);
 }
