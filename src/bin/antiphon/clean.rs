@@ -2,7 +2,7 @@
 
 use crate::entry;
 use crate::style::{self, Style, Tone};
-use antiphon::census::{self, Entry, RemoveOptions, State};
+use antiphon::census::{Entry, RemoveOptions, State};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 use std::io::{self, Write};
@@ -46,7 +46,7 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     // What was named is tried whatever it is, so that it is told why it stays.
     let all = match matches.get_many::<String>("name") {
         Some(names) => names.map(|name| entry::find(name)).collect::<io::Result<Vec<_>>>()?,
-        None => census::take()?,
+        None => entry::all()?,
     };
     let is_named = matches.contains_id("name");
     let (due, others): (Vec<Entry>, Vec<Entry>) = all.into_iter().partition(|entry| is_named || is_wanted(entry));
@@ -106,7 +106,7 @@ fn in_words(due: &[Entry], outcomes: &[Option<String>], is_removed: bool, style:
     }
     let went: Vec<&Entry> =
         due.iter().zip(outcomes).filter(|(_, failure)| failure.is_none()).map(|(e, _)| e).collect();
-    let bytes = style::bytes(went.iter().map(|entry| entry.len_bytes).sum());
+    let bytes = style::bytes(went.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.len_bytes)));
     let stayed = due.len() - went.len();
     text.push('\n');
     text.push_str(&style::wrapped(
