@@ -200,3 +200,60 @@ fn nothing_that_stands_in_shared_memory_makes_the_command_hang() {
     assert!(cleaned.contains(&format!("not removed {noise}: ")), "{cleaned}");
     assert_eq!(still_there, [true, true]);
 }
+
+#[test]
+fn who_cannot_be_told_of_an_error_has_its_status_all_the_same() {
+    let _watchdog = Watchdog::new("a closed error pipe", PATIENCE);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = plain(&["inspect", &unique("nobody-made-this")]);
+    assert_eq!(command.stderr(Stdio::from(writer)).status().unwrap().code(), Some(1));
+}
+
+#[test]
+fn where_nothing_can_be_listed_the_doctor_is_named() {
+    let test = "where_nothing_can_be_listed_the_doctor_is_named";
+    let _watchdog = Watchdog::new(test, PATIENCE);
+    let empty = "mount -t tmpfs tmpfs /dev";
+    let within = |script: &str| {
+        std::process::Command::new("unshare")
+            .args(["-m", "sh", "-c", &format!("{empty} && exec \"$0\" {script}"), env!("CARGO_BIN_EXE_antiphon")])
+            .output()
+    };
+    if cfg!(antiphon_darwin_rules) || !within("--version").is_ok_and(|done| done.status.success()) {
+        println!("NOT RUN {test}: no mount namespace can be had");
+        return;
+    }
+    for args in ["ls", "clean", "inspect frames"] {
+        let output = within(args).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("No such file") && said.contains("'antiphon doctor'"), "{args}: {said}");
+    }
+}
+
+/// Regions that are longer than a number is wide, all together.
+#[test]
+fn clean_adds_up_what_no_number_holds() {
+    if !std::path::Path::new("/dev/shm").is_dir() || cfg!(antiphon_darwin_rules) {
+        println!("NOT RUN: shared memory has no path here");
+        return;
+    }
+    if hold_if_child() {
+        return;
+    }
+    let _watchdog = Watchdog::new("too much", PATIENCE);
+    let names: Vec<String> = (0..5).map(|number| unique(&format!("huge{number}"))).collect();
+    for name in &names {
+        left_over(this_test!(), name, "nothing");
+        let file = std::fs::OpenOptions::new().write(true).open(format!("/dev/shm/{name}")).unwrap();
+        // The capacity, at byte 24, has to fit the length.
+        std::os::unix::fs::FileExt::write_all_at(&file, &((1u64 << 62) - 65536).to_ne_bytes(), 24).unwrap();
+        file.set_len(1 << 62).unwrap();
+    }
+    let args: Vec<&str> = ["clean", "--yes"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let (shown, errors, status) = said(&args);
+    names.iter().for_each(|name| assert_nothing_left(name));
+    assert_eq!((errors.as_str(), status), ("", 0));
+    assert!(shown.contains("5 removed, 16384 PiB.\n"), "{shown}");
+}
