@@ -190,3 +190,38 @@ fn a_umask_that_takes_everything_keeps_nobody_from_his_own_channel() {
     Peer::start(this_test!(), "nobody", &[&name]).succeed();
     assert_nothing_left(&name);
 }
+
+#[test]
+fn a_cleaner_that_never_rests_disturbs_nobody_who_makes_opens_or_closes() {
+    if let Some((_, words)) = role() {
+        say("cleaning");
+        loop {
+            for entry in antiphon::census::take().unwrap() {
+                if entry.name.starts_with(&words[0]) {
+                    // Refused mostly; what it does is seen by whoever makes channels meanwhile.
+                    let _ = entry.remove(MINE().kept(true));
+                }
+            }
+        }
+    }
+    let _watchdog = Watchdog::new("a cleaner", support::PATIENCE);
+    let prefix = unique("restless");
+    let mut cleaner = Peer::start(this_test!(), "cleaner", &[&prefix]);
+    cleaner.expect("cleaning");
+    for round in 0..300 {
+        let name = format!("{prefix}{}", round % 3);
+        let channel = match round % 2 {
+            0 => SMALL.create(&name).unwrap(),
+            _ => SMALL.open_or_create(&name).unwrap(),
+        };
+        let other = Channel::open(&name).unwrap();
+        let (mut publisher, mut consumer) = (channel.publisher().unwrap(), other.consumer().unwrap());
+        drop((channel, other));
+        publisher.publish(b"to and fro").unwrap();
+        assert_eq!(consumer.consume().unwrap().len(), 10);
+        drop(publisher);
+        assert!(Channel::open(&name).is_ok(), "the consumer holds it");
+    }
+    cleaner.kill();
+    (0..3).for_each(|number| assert_nothing_left(&format!("{prefix}{number}")));
+}
