@@ -241,15 +241,18 @@ impl Looker {
                 State::LeftOver => "they belong to a channel whose region is gone",
                 _ => "nothing shows that antiphon made them",
             };
-            let so_far = entry.take().map_or(0, |entry| entry.len_bytes);
+            let other = entry.take();
+            let so_far = other.as_ref().map_or(0, |other| other.len_bytes);
+            // If one is another user's, so are both.
+            let owner = other.map(|other| other.owner).filter(|owner| *owner != self.user).unwrap_or(found.owner);
             entry = Some(Entry {
                 name: stem.to_owned(),
                 system_name: file,
                 kind: if state == State::LeftOver { Kind::Semaphores } else { Kind::Other },
                 state,
                 why: why.to_owned(),
-                owner: found.owner,
-                is_mine: found.owner == self.user,
+                owner,
+                is_mine: owner == self.user,
                 len_bytes: so_far + found.len,
                 channel: None,
                 identity: Identity { id: found.id, nonce: 0 },

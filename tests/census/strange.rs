@@ -225,3 +225,24 @@ fn a_cleaner_that_never_rests_disturbs_nobody_who_makes_opens_or_closes() {
     cleaner.kill();
     (0..3).for_each(|number| assert_nothing_left(&format!("{prefix}{number}")));
 }
+
+#[test]
+fn semaphores_of_which_one_is_anothers_are_anothers() {
+    if !is_root(this_test!()) || !has_paths(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("two owners", support::PATIENCE);
+    for bell in ["+p", "+c"] {
+        let name = unique("owners");
+        let channel = SMALL.create(&name).unwrap();
+        std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+        drop(channel);
+        std::os::unix::fs::chown(format!("/dev/shm/sem.{name}{bell}"), Some(65534), None).unwrap();
+        let entry = is_orphaned(&name).unwrap();
+        assert_eq!((entry.is_mine, entry.owner), (false, 65534), "{bell}");
+        let refused = entry.remove(MINE());
+        assert!(matches!(refused, Err(Error::NotRemoved { .. })), "{bell}: {refused:?}");
+        entry.remove(MINE().all_users(true)).unwrap();
+        assert!(is_orphaned(&name).is_none());
+    }
+}

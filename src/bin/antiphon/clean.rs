@@ -2,7 +2,8 @@
 
 use crate::entry;
 use crate::style::{self, Style, Tone};
-use antiphon::census::{Entry, RemoveOptions, State};
+use antiphon::Error;
+use antiphon::census::{Entry, Kind, RemoveOptions, State};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 use std::io::{self, Write};
@@ -53,7 +54,10 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     let outcomes: Vec<Option<String>> = due
         .iter()
         .map(|entry| match matches.get_flag("yes") {
-            true => entry.remove(options).err().map(|error| error.to_string()),
+            true => entry.remove(options).err().map(|error| match error {
+                Error::NotRemoved { .. } if !is_wanted(entry) => stays(entry, kept),
+                error => error.to_string(),
+            }),
             false => (!is_wanted(entry)).then(|| stays(entry, kept)),
         })
         .collect();
@@ -82,6 +86,9 @@ fn stays(entry: &Entry, kept: bool) -> String {
     match entry.state {
         State::Kept if !kept => format!("{}; --kept removes it too", entry.why),
         State::LeftOver | State::Kept => format!("it belongs to user {}; --all-users removes it too", entry.owner),
+        State::Foreign if entry.kind == Kind::Channel => {
+            format!("{}; 'antiphon clean' of that build removes it", entry.why)
+        }
         _ => entry.why.clone(),
     }
 }

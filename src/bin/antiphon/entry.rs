@@ -149,8 +149,12 @@ pub fn find(name: &str) -> io::Result<Entry> {
 
 /// At most three names that differ little from `wanted`, the nearest first.
 fn near<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let limit = (wanted.chars().count() / 3).max(1);
+    let len = wanted.chars().count();
+    let limit = (len / 3).max(1);
+    // What is far longer or shorter is not compared: that takes as long as both lengths multiplied.
+    let is_as_long = |name: &&str| name.starts_with(wanted) || name.chars().count().abs_diff(len) <= limit;
     let mut found: Vec<(usize, &str)> = names
+        .filter(is_as_long)
         .map(|name| if name.starts_with(wanted) { (0, name) } else { (distance(wanted, name), name) })
         .filter(|(distance, _)| *distance <= limit)
         .collect();
