@@ -246,3 +246,35 @@ fn semaphores_of_which_one_is_anothers_are_anothers() {
         assert!(is_orphaned(&name).is_none());
     }
 }
+
+#[test]
+fn another_users_semaphores_that_may_not_be_removed_get_no_region() {
+    if let Some((_, words)) = role() {
+        // SAFETY: plain system calls; this process is a child made for that.
+        unsafe {
+            assert_eq!(libc::setgid(65534), 0);
+            assert_eq!(libc::setuid(65534), 0);
+        }
+        let entry = is_orphaned(&words[0]).unwrap();
+        let refused = entry.remove(MINE().all_users(true));
+        assert!(matches!(refused, Err(Error::NotPermitted { .. })), "{refused:?}");
+        let stands_there = || std::fs::exists(format!("/dev/shm/{}", words[0])).unwrap();
+        assert!(!stands_there(), "what stood in for the region is gone");
+        let made = SMALL.create(&words[0]);
+        assert!(matches!(made, Err(Error::NotPermitted { .. })), "{made:?}");
+        assert!(!stands_there(), "what was half made is gone");
+        return;
+    }
+    if !is_root(this_test!()) || !has_paths(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("not permitted", support::PATIENCE);
+    let name = unique("anothers");
+    let channel = SMALL.create(&name).unwrap();
+    let region = Thing::new(&name);
+    std::fs::remove_file(region.path()).unwrap();
+    drop(channel);
+    Peer::start(this_test!(), "nobody", &[&name]).succeed();
+    is_orphaned(&name).unwrap().remove(MINE()).unwrap();
+    assert_nothing_left(&name);
+}
