@@ -7,6 +7,16 @@ use antiphon::census::{Kind, Sitter, State};
 use antiphon::{Channel, Error};
 use std::sync::atomic::Ordering::Relaxed;
 
+const NOBODY: u32 = 65534;
+
+/// In a child that root made for it.
+fn become_nobody() {
+    // SAFETY: a number alone; this process is not asked for anything else afterwards.
+    assert_eq!(unsafe { libc::setgid(NOBODY) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setuid(NOBODY) }, 0);
+}
+
 /// From now on every `pread` of this process fails.
 #[cfg(all(target_os = "linux", not(antiphon_darwin_rules)))]
 fn refuse_pread() {
@@ -169,14 +179,10 @@ fn a_maker_that_was_taken_for_dead_before_it_came_to_the_door_makes_it_anew() {
 
 #[test]
 fn a_umask_that_takes_everything_keeps_nobody_from_his_own_channel() {
-    const NOBODY: u32 = 65534;
     if let Some((_, words)) = role() {
-        // SAFETY: plain system calls; this process is a child made for that. Root would be let in anyhow.
-        unsafe {
-            libc::umask(0o777);
-            assert_eq!(libc::setgid(NOBODY), 0);
-            assert_eq!(libc::setuid(NOBODY), 0);
-        }
+        // SAFETY: a number, and it cannot fail.
+        unsafe { libc::umask(0o777) };
+        become_nobody(); // Root would be let in anyhow.
         let channel = SMALL.create(&words[0]).unwrap();
         drop(Channel::open(&words[0]).unwrap());
         drop(channel);
@@ -237,9 +243,9 @@ fn semaphores_of_which_one_is_anothers_are_anothers() {
         let channel = SMALL.create(&name).unwrap();
         std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
         drop(channel);
-        std::os::unix::fs::chown(format!("/dev/shm/sem.{name}{bell}"), Some(65534), None).unwrap();
+        std::os::unix::fs::chown(format!("/dev/shm/sem.{name}{bell}"), Some(NOBODY), None).unwrap();
         let entry = is_orphaned(&name).unwrap();
-        assert_eq!((entry.is_mine, entry.owner), (false, 65534), "{bell}");
+        assert_eq!((entry.is_mine, entry.owner), (false, NOBODY), "{bell}");
         let refused = entry.remove(MINE());
         assert!(matches!(refused, Err(Error::NotRemoved { .. })), "{bell}: {refused:?}");
         entry.remove(MINE().all_users(true)).unwrap();
@@ -250,11 +256,7 @@ fn semaphores_of_which_one_is_anothers_are_anothers() {
 #[test]
 fn another_users_semaphores_that_may_not_be_removed_get_no_region() {
     if let Some((_, words)) = role() {
-        // SAFETY: plain system calls; this process is a child made for that.
-        unsafe {
-            assert_eq!(libc::setgid(65534), 0);
-            assert_eq!(libc::setuid(65534), 0);
-        }
+        become_nobody();
         let entry = is_orphaned(&words[0]).unwrap();
         let refused = entry.remove(MINE().all_users(true));
         assert!(matches!(refused, Err(Error::NotPermitted { .. })), "{refused:?}");
