@@ -97,7 +97,8 @@ fn serve_all(name: &str) -> Result<(), Box<dyn std::error::Error>> {
 fn call(name: &str, is_mortal: bool) -> Result<(), Error> {
     // The desk is open to one at a time: wait for it, ask, and let the next one come.
     let desk = Channel::open(name)?;
-    let private = desk.publisher_timeout(PATIENCE)?.call(b"good morning")?;
+    // With a limit: if the server is dead by now, the next one would be waited for.
+    let private = desk.publisher_timeout(PATIENCE)?.call_timeout(b"good morning", PATIENCE)?;
     drop(desk);
 
     let private = String::from_utf8_lossy(&private);

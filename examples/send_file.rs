@@ -10,14 +10,18 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Longer than any disk needs for a piece of the file.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The other process: writes whatever comes to `path`, until an empty message ends the file.
 fn receive(name: &str, path: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut consumer = Channel::open(name)?.consumer()?;
     let mut file = File::create(path).map_err(|error| format!("{path}: {error}"))?;
     loop {
-        let mut message = consumer.consume()?;
+        // With a limit: if the sender was dead before this came, the next one would be waited for.
+        let mut message = consumer.consume_timeout(PATIENCE)?;
         if message.is_empty() {
             file.flush()?;
             return Ok(message.reply(b"all of it")?);

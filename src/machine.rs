@@ -101,7 +101,7 @@ pub fn has_exit_watch() -> bool {
 /// # Errors
 /// No object could be made to try it with.
 pub fn try_huge_page() -> io::Result<Option<bool>> {
-    let name = CString::new(format!("/doctor-{}+h", std::process::id())).map_err(io::Error::other)?;
+    let name = CString::new(format!("/doctor-{}~h", std::process::id())).map_err(io::Error::other)?;
     sys::try_huge_page(&name)
 }
 

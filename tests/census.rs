@@ -1,6 +1,9 @@
-//! The census: what is there, in which state and why; what is removed, and what never is.
+//! The census: what is there, in which state and why; what is removed, and what never is. `census/strange.rs` has what
+//! is strange about one entry.
 #[path = "support/intruder.rs"]
 mod intruder;
+#[path = "census/strange.rs"]
+mod strange;
 mod support;
 #[path = "death/victim.rs"]
 #[allow(dead_code)]
@@ -152,22 +155,6 @@ fn a_message_that_waits_is_kept_until_it_is_asked_for() {
     assert_eq!(look(&name), entry, "as it was");
     entry.remove(MINE().kept(true)).unwrap();
     assert_nothing_left(&name);
-}
-
-#[test]
-fn a_persistent_channel_is_kept() {
-    let name = unique("persistent");
-    let channel = SMALL.create(&name).unwrap();
-    let region = Intruder::new(&name);
-    // Bytes 20 to 24: the flags. The magic goes last, as at making, and is there already.
-    region.byte(20).store(2, std::sync::atomic::Ordering::Relaxed);
-    let seen = look(&name);
-    assert_eq!(seen.state, State::InUse);
-    assert!(seen.channel.unwrap().is_persistent);
-    std::mem::forget(channel); // Its seat stays in the record; the locks stay with this process.
-    assert_eq!(look(&name).state, State::InUse);
-    region.byte(20).store(0, std::sync::atomic::Ordering::Relaxed);
-    Channel::unlink(&name).unwrap();
 }
 
 #[test]

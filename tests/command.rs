@@ -46,21 +46,23 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What stands in shared memory under the names of a process that measures, or tries.
+/// What stands in shared memory under the names of a process that measures.
 fn names(pid: u32) -> Vec<String> {
-    let stems = [format!("bench-{pid}"), format!("doctor-{pid}")];
+    let stem = format!("bench-{pid}");
     let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let is_its = |name: &String| stems.iter().any(|stem| name.trim_start_matches("sem.").starts_with(stem));
+    let is_its = |name: &String| name.trim_start_matches("sem.").starts_with(&stem);
     names.filter(is_its).collect()
 }
 
 fn assert_left_nothing(pid: u32) {
     assert_eq!(names(pid), Vec::<String>::new());
-    for name in [format!("bench-{pid}"), format!("doctor-{pid}")] {
-        let found = antiphon::Channel::open(&name);
-        assert!(matches!(found, Err(antiphon::Error::NotFound { .. })), "{found:?}");
-    }
+    let found = antiphon::Channel::open(&format!("bench-{pid}"));
+    assert!(matches!(found, Err(antiphon::Error::NotFound { .. })), "{found:?}");
+    // Nor a channel whose name was drawn by lot.
+    let all = antiphon::census::take().unwrap();
+    let its: Vec<_> = all.iter().filter(|it| it.channel.as_ref().is_some_and(|c| c.maker_pid == pid)).collect();
+    assert!(its.is_empty(), "{its:#?}");
 }
 
 /// The processes that `pid` started and that live.

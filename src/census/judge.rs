@@ -48,12 +48,14 @@ pub(super) fn everything() -> Result<Vec<Entry>, Error> {
             }
             _ => {
                 stems.extend(name.to_str());
-                entries.extend(looker.entry(name)?);
+                let entry = looker.entry(name);
+                entries.extend(entry.unwrap_or_else(|error| Some(refused(name, &error))));
             }
         }
     }
     for stem in bells.iter().filter(|stem| !stems.contains(stem.as_str())) {
-        entries.extend(looker.stem(stem)?);
+        let entry = looker.stem(stem);
+        entries.extend(entry.unwrap_or_else(|error| Some(refused(OsStr::new(stem), &error))));
     }
     entries.sort_by(|one, other| (&one.name, &one.system_name).cmp(&(&other.name, &other.system_name)));
     Ok(entries)
@@ -176,7 +178,7 @@ impl Looker {
         }
         match known_by(magic, &snapshot, stem, found.len) {
             Ok(name) => entry.name = name,
-            Err(why) => return Ok(Verdict::foreign(why)),
+            Err(foreign) => return Ok(foreign),
         }
         entry.identity.nonce = identity.nonce.load(Relaxed);
         let Some(seats) = found.seats(&snapshot) else {
@@ -241,15 +243,18 @@ impl Looker {
                 State::LeftOver => "they belong to a channel whose region is gone",
                 _ => "nothing shows that antiphon made them",
             };
-            let so_far = entry.take().map_or(0, |entry| entry.len_bytes);
+            let other = entry.take();
+            let so_far = other.as_ref().map_or(0, |other| other.len_bytes);
+            // If one is another user's, so are both.
+            let owner = other.map(|other| other.owner).filter(|owner| *owner != self.user).unwrap_or(found.owner);
             entry = Some(Entry {
                 name: stem.to_owned(),
                 system_name: file,
                 kind: if state == State::LeftOver { Kind::Semaphores } else { Kind::Other },
                 state,
                 why: why.to_owned(),
-                owner: found.owner,
-                is_mine: found.owner == self.user,
+                owner,
+                is_mine: owner == self.user,
                 len_bytes: so_far + found.len,
                 channel: None,
                 identity: Identity { id: found.id, nonce: 0 },
@@ -321,30 +326,51 @@ impl Looker {
 }
 
 /// The full name of what a magic and the fields behind it make a channel; or why they do not.
-fn known_by(magic: u64, snapshot: &Snapshot, stem: &str, len: u64) -> Result<String, String> {
+fn known_by(magic: u64, snapshot: &Snapshot, stem: &str, len: u64) -> Result<String, Verdict> {
+    let other = |why: &str| Err(Verdict::foreign(why));
+    // Made by another build of antiphon.
+    let incompatible = |why: String| Err(Verdict::new(Kind::Channel, State::Foreign, why));
     let identity: &layout::Identity = &snapshot.head().identity;
     let (channels, version) = sight::IDENTITY;
     if magic != channels {
-        return Err("it does not begin as a channel does".to_owned());
+        return other("it does not begin as a channel does");
     }
     let theirs = identity.version.load(Relaxed);
     if theirs != version {
-        return Err(format!("it has layout version {theirs} and this program knows {version}"));
+        return incompatible(format!("it has layout version {theirs} and this program knows {version}"));
     }
     let (word, libc) = (identity.word_bytes.load(Relaxed), identity.libc_flavour.load(Relaxed));
     if word as usize != size_of::<usize>() || libc != sys::bells::flavour() {
-        return Err("it was made with another word size or another C library".to_owned());
+        return incompatible("it was made with another word size or another C library".to_owned());
     }
-    if identity.flags.load(Relaxed) & !(PRIVATE | PERSISTENT) != 0 {
-        return Err("it is of a kind that this program does not know".to_owned());
+    if ![0, PRIVATE, PERSISTENT].contains(&identity.flags.load(Relaxed)) {
+        return incompatible("it is of a kind that this program does not know".to_owned());
     }
     if identity.capacity.load(Relaxed) != len - sight::OVERHEAD {
-        return Err("its capacity does not fit its length".to_owned());
+        return other("its capacity does not fit its length");
     }
     let name = String::from_utf8(identity.full_name()).ok().and_then(|name| Name::new(&name).ok());
     match name {
         Some(name) if name.stem() == stem => Ok(name.to_string()),
-        _ => Err("the name in it is not the one that it has".to_owned()),
+        _ => other("the name in it is not the one that it has"),
+    }
+}
+
+/// What the system would not let anybody look at, for another reason than that it is not permitted. The others are
+/// shown all the same.
+fn refused(system_name: &OsStr, error: &Error) -> Entry {
+    let shown = printable(system_name);
+    Entry {
+        name: shown.clone(),
+        system_name: shown,
+        kind: Kind::Other,
+        state: State::Unreadable,
+        why: error.to_string(),
+        owner: u32::MAX,
+        is_mine: false,
+        len_bytes: 0,
+        channel: None,
+        identity: Identity { id: 0, nonce: 0 },
     }
 }
 

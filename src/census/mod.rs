@@ -75,9 +75,9 @@ pub enum State {
     Kept,
     /// Nobody holds it and nobody will miss it.
     LeftOver,
-    /// Another user's, who lets nobody look.
+    /// Another user's, who lets nobody look; or the system would not let it be looked at.
     Unreadable,
-    /// Not antiphon's, or another version's: never touched.
+    /// Not antiphon's, or a channel of another version: never touched.
     Foreign,
 }
 
@@ -211,7 +211,7 @@ pub struct Entry {
     pub state: State,
     /// Why it is in that state: in words, to stand behind "because".
     pub why: String,
-    /// The user whose it is, by number.
+    /// The user whose it is, by number; `u32::MAX`, which is nobody's, where the system would not say.
     pub owner: u32,
     /// Whether that is the user who asks.
     pub is_mine: bool,

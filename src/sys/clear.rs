@@ -39,11 +39,16 @@ pub(crate) fn clear_semaphores(name: &Name) -> Result<bool, Error> {
     let system_name = name.region();
     let anchor = Anchor::find_or_make(&system_name, 0o600).map_err(|e| system(name, "shm_open", e))?;
     let _door = Door::enter(&anchor, name, PATIENCE)?;
-    let Some(_) = anchor.probe(&system_name).map_err(|e| system(name, "shm_open", e))? else { return Ok(false) };
+    // Semaphores that this user may not remove, say: an empty region of this one's would be in their owner's way.
+    let undo = |_: &Error| drop(anchor.undo(&system_name));
+    let probe = anchor.probe(&system_name).map_err(|e| system(name, "shm_open", e)).inspect_err(undo)?;
+    if probe.is_none() {
+        return Ok(false);
+    }
     let stem = name.stem();
-    match platform::find(OsStr::new(&stem)).map_err(|e| system(name, "open", e))? {
+    match platform::find(OsStr::new(&stem)).map_err(|e| system(name, "open", e)).inspect_err(undo)? {
         Some(Found { what: What::Memory, len: 0, is_marked: true, .. }) => {
-            remove_names(name, &anchor, None).map(|()| true)
+            remove_names(name, &anchor, None).map(|()| true).inspect_err(undo)
         }
         _ => Ok(false),
     }

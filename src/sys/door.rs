@@ -238,7 +238,11 @@ impl Attachment {
                 }
                 Standing::Nothing => entering.build(new).inspect_err(|_| {
                     // Nothing is left behind; the first error is the one that matters.
-                    let _ = remove_names(&name, &anchor, None);
+                    if remove_names(&name, &anchor, None).is_err() {
+                        // Semaphores of another user's stay, and what was made here would be in that one's way.
+                        let _ = region::unlink(&system_name);
+                        let _ = anchor.remove(&system_name);
+                    }
                 })?,
             };
             // A note for lookers-on; nothing hangs on it. Relaxed: acquired with the magic, or this process's own.

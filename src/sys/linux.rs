@@ -190,12 +190,9 @@ pub(crate) fn bytes_free(object: &OwnedFd) -> Option<u64> {
     (info.blocks() > 0).then(|| info.blocks_available() as u64 * info.fragment_size() as u64)
 }
 
-/// glibc applies the umask and has no way around it but the file itself.
+/// glibc applies the umask, which may take from the owner too, and has no way around it but the file itself.
 #[cfg(target_env = "gnu")]
 pub(crate) fn allow(semaphore: &CStr, mode: u32) {
-    if mode & 0o077 == 0 {
-        return;
-    }
     let name = semaphore.to_string_lossy();
     let path = format!("/dev/shm/sem.{}", name.trim_start_matches('/'));
     let mode = Mode::from_bits_truncate(mode | MARK);
@@ -210,9 +207,6 @@ pub(crate) fn allow(semaphore: &CStr, mode: u32) {
 /// musl keeps semaphores among the shared-memory objects.
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn allow(semaphore: &CStr, mode: u32) {
-    if mode & 0o077 == 0 {
-        return;
-    }
     if let Ok(Some(file)) = region::open(semaphore) {
         let _ = nix::sys::stat::fchmod(&file, Mode::from_bits_truncate(mode | MARK));
     }

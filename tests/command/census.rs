@@ -6,6 +6,7 @@ use crate::this_test;
 use crate::{run, text};
 use antiphon::{Channel, ChannelOptions};
 use serde_json::Value;
+use std::os::unix::fs::FileExt;
 use std::process::Stdio;
 
 const SMALL: ChannelOptions = ChannelOptions::new().capacity(64 * 1024);
@@ -149,6 +150,7 @@ fn clean_shows_first_and_removes_when_asked() {
     assert!(shown.contains(&format!("removed {left}: channel, 128 KiB\n")), "{shown}");
     assert!(shown.contains(&format!("not removed {used}: ")) && shown.contains("is in use by process"), "{shown}");
     assert!(shown.contains("1 removed, 128 KiB; 2 not.\n"), "{shown}");
+    assert!(shown.contains("--kept removes it too"), "the way out is an option of the command: {shown}");
     assert_nothing_left(&left);
     let removed = json(&["clean", "--yes", "--kept", "--json", &kept]);
     assert_eq!(removed["removed"], true);
@@ -199,4 +201,87 @@ fn nothing_that_stands_in_shared_memory_makes_the_command_hang() {
     assert!(inspected.contains("state         foreign: it is a FIFO\n"), "{inspected}");
     assert!(cleaned.contains(&format!("not removed {noise}: ")), "{cleaned}");
     assert_eq!(still_there, [true, true]);
+}
+
+#[test]
+fn who_cannot_be_told_of_an_error_has_its_status_all_the_same() {
+    let _watchdog = Watchdog::new("a closed error pipe", PATIENCE);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = plain(&["inspect", &unique("nobody-made-this")]);
+    assert_eq!(command.stderr(Stdio::from(writer)).status().unwrap().code(), Some(1));
+}
+
+#[test]
+fn where_nothing_can_be_listed_the_doctor_is_named() {
+    let test = "where_nothing_can_be_listed_the_doctor_is_named";
+    let _watchdog = Watchdog::new(test, PATIENCE);
+    let empty = "mount -t tmpfs tmpfs /dev";
+    let within = |script: &str| {
+        std::process::Command::new("unshare")
+            .args(["-m", "sh", "-c", &format!("{empty} && exec \"$0\" {script}"), env!("CARGO_BIN_EXE_antiphon")])
+            .output()
+    };
+    if cfg!(antiphon_darwin_rules) || !within("--version").is_ok_and(|done| done.status.success()) {
+        println!("NOT RUN {test}: no mount namespace can be had");
+        return;
+    }
+    for args in ["ls", "clean", "inspect frames"] {
+        let output = within(args).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("No such file") && said.contains("'antiphon doctor'"), "{args}: {said}");
+    }
+}
+
+/// Regions that are longer than a number is wide, all together.
+#[test]
+fn clean_adds_up_what_no_number_holds() {
+    if !std::path::Path::new("/dev/shm").is_dir() || cfg!(antiphon_darwin_rules) {
+        println!("NOT RUN: shared memory has no path here");
+        return;
+    }
+    if hold_if_child() {
+        return;
+    }
+    let _watchdog = Watchdog::new("too much", PATIENCE);
+    let names: Vec<String> = (0..5).map(|number| unique(&format!("huge{number}"))).collect();
+    for name in &names {
+        left_over(this_test!(), name, "nothing");
+        let file = std::fs::OpenOptions::new().write(true).open(format!("/dev/shm/{name}")).unwrap();
+        // The capacity, at byte 24, has to fit the length.
+        file.write_all_at(&((1u64 << 62) - 65536).to_ne_bytes(), 24).unwrap();
+        file.set_len(1 << 62).unwrap();
+    }
+    let args: Vec<&str> = ["clean", "--yes"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let (shown, errors, status) = said(&args);
+    names.iter().for_each(|name| assert_nothing_left(name));
+    assert_eq!((errors.as_str(), status), ("", 0));
+    assert!(shown.contains("5 removed, 16384 PiB.\n"), "{shown}");
+}
+
+#[test]
+fn a_channel_of_another_build_is_listed_and_clean_says_who_removes_it() {
+    if !std::path::Path::new("/dev/shm").is_dir() || cfg!(antiphon_darwin_rules) {
+        println!("NOT RUN: shared memory has no path here");
+        return;
+    }
+    let _watchdog = Watchdog::new("another build", PATIENCE);
+    let name = unique("build");
+    let _channel = SMALL.create(&name).unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(format!("/dev/shm/{name}")).unwrap();
+    // The version of the layout, at byte 8.
+    let mut ours = [0; 4];
+    file.read_exact_at(&mut ours, 8).unwrap();
+    let set_version = |version: [u8; 4]| file.write_all_at(&version, 8);
+    set_version(2u32.to_ne_bytes()).unwrap();
+    let ((list, ..), (shown, ..), (tried, _, status)) =
+        (said(&["ls"]), said(&["clean", &name]), said(&["clean", "--yes", "--kept", "--all-users", &name]));
+    set_version(ours).unwrap();
+    assert!(list.lines().any(|line| line.starts_with(&name) && line.contains("foreign")), "{list}");
+    for text in [shown, tried] {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("layout version 2") && words.contains("that build removes it"), "{text}");
+    }
+    assert_eq!(status, 1);
 }

@@ -2,7 +2,8 @@
 
 use crate::entry;
 use crate::style::{self, Style, Tone};
-use antiphon::census::{self, Entry, RemoveOptions, State};
+use antiphon::Error;
+use antiphon::census::{Entry, Kind, RemoveOptions, State};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 use std::io::{self, Write};
@@ -46,14 +47,17 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     // What was named is tried whatever it is, so that it is told why it stays.
     let all = match matches.get_many::<String>("name") {
         Some(names) => names.map(|name| entry::find(name)).collect::<io::Result<Vec<_>>>()?,
-        None => census::take()?,
+        None => entry::all()?,
     };
     let is_named = matches.contains_id("name");
     let (due, others): (Vec<Entry>, Vec<Entry>) = all.into_iter().partition(|entry| is_named || is_wanted(entry));
     let outcomes: Vec<Option<String>> = due
         .iter()
         .map(|entry| match matches.get_flag("yes") {
-            true => entry.remove(options).err().map(|error| error.to_string()),
+            true => entry.remove(options).err().map(|error| match error {
+                Error::NotRemoved { .. } if !is_wanted(entry) => stays(entry, kept),
+                error => error.to_string(),
+            }),
             false => (!is_wanted(entry)).then(|| stays(entry, kept)),
         })
         .collect();
@@ -82,6 +86,9 @@ fn stays(entry: &Entry, kept: bool) -> String {
     match entry.state {
         State::Kept if !kept => format!("{}; --kept removes it too", entry.why),
         State::LeftOver | State::Kept => format!("it belongs to user {}; --all-users removes it too", entry.owner),
+        State::Foreign if entry.kind == Kind::Channel => {
+            format!("{}; 'antiphon clean' of that build removes it", entry.why)
+        }
         _ => entry.why.clone(),
     }
 }
@@ -106,7 +113,7 @@ fn in_words(due: &[Entry], outcomes: &[Option<String>], is_removed: bool, style:
     }
     let went: Vec<&Entry> =
         due.iter().zip(outcomes).filter(|(_, failure)| failure.is_none()).map(|(e, _)| e).collect();
-    let bytes = style::bytes(went.iter().map(|entry| entry.len_bytes).sum());
+    let bytes = style::bytes(went.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.len_bytes)));
     let stayed = due.len() - went.len();
     text.push('\n');
     text.push_str(&style::wrapped(

@@ -4,6 +4,7 @@ use crate::style::{self, Tone};
 use antiphon::Error;
 use antiphon::census::{self, Channel, Counters, End, Entry, Kind, Seat, Sitter, State};
 use serde_json::{Value, json};
+use std::error::Error as _;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -116,6 +117,15 @@ fn millis(time: Option<SystemTime>) -> Option<u64> {
     u64::try_from(time?.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
+/// Everything that exists.
+pub fn all() -> io::Result<Vec<Entry>> {
+    census::take().map_err(|error| {
+        let (kind, cause) = (error.kind(), error.source().map_or(error.to_string(), ToString::to_string));
+        let way_out = "'antiphon doctor' says what is wrong there";
+        io::Error::new(kind, format!("shared memory cannot be listed ({cause}): {way_out}"))
+    })
+}
+
 /// What has this name: a user's, or one of the system's.
 pub fn find(name: &str) -> io::Result<Entry> {
     let bare = name.strip_prefix('/').unwrap_or(name);
@@ -124,7 +134,7 @@ pub fn find(name: &str) -> io::Result<Entry> {
         Err(Error::NotFound { .. } | Error::BadName { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let all = census::take()?;
+    let all = all()?;
     if let Some(entry) = all.iter().find(|entry| entry.system_name == bare) {
         return Ok(entry.clone());
     }
@@ -139,8 +149,12 @@ pub fn find(name: &str) -> io::Result<Entry> {
 
 /// At most three names that differ little from `wanted`, the nearest first.
 fn near<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let limit = (wanted.chars().count() / 3).max(1);
+    let len = wanted.chars().count();
+    let limit = (len / 3).max(1);
+    // What is far longer or shorter is not compared: that takes as long as both lengths multiplied.
+    let is_as_long = |name: &&str| name.starts_with(wanted) || name.chars().count().abs_diff(len) <= limit;
     let mut found: Vec<(usize, &str)> = names
+        .filter(is_as_long)
         .map(|name| if name.starts_with(wanted) { (0, name) } else { (distance(wanted, name), name) })
         .filter(|(distance, _)| *distance <= limit)
         .collect();

@@ -2,7 +2,7 @@
 
 use crate::entry;
 use crate::style::{self, Style, Table, Tone};
-use antiphon::census::{self, Channel, End, Entry, Seat, Sitter, State};
+use antiphon::census::{Channel, End, Entry, Kind, Seat, Sitter, State};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -35,9 +35,11 @@ pub fn command() -> Command {
 }
 
 pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
-    let is_hidden = |entry: &Entry| matches!(entry.state, State::Foreign | State::Unreadable);
+    // A channel of another version is shown: it may be what is in somebody's way.
+    let is_hidden =
+        |entry: &Entry| matches!(entry.state, State::Foreign | State::Unreadable) && entry.kind != Kind::Channel;
     let (hidden, shown): (Vec<Entry>, Vec<Entry>) =
-        census::take()?.into_iter().partition(|entry| is_hidden(entry) && !matches.get_flag("all"));
+        entry::all()?.into_iter().partition(|entry| is_hidden(entry) && !matches.get_flag("all"));
     let mut out = io::stdout().lock();
     if matches.get_flag("json") {
         let entries: Vec<_> = shown.iter().map(entry::as_json).collect();

@@ -34,6 +34,7 @@ mod man;
 mod style;
 
 use clap::Command;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The command as people see it.
@@ -79,12 +80,17 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
-            eprintln!("antiphon: interrupted");
+            tell("interrupted");
             ExitCode::from(130)
         }
         Err(error) => {
-            eprintln!("antiphon: {error}");
+            tell(error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whoever does not listen has the status.
+fn tell(what: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "antiphon: {what}");
 }

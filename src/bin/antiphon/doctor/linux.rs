@@ -76,6 +76,8 @@ fn space(space: io::Result<Space>) -> Finding {
         "To make it larger, until the next start; for a container, when it is started:",
         ["sudo mount -o remount,size=1G /dev/shm", "docker run --shm-size=1g ..."],
     );
+    const FILLED: (&str, [&str; 2]) =
+        ("See what killed programs have left, and what else fills it:", ["antiphon clean", "ls -lS /dev/shm"]);
     let space = match space {
         Ok(space) => space,
         Err(error) => {
@@ -96,15 +98,15 @@ fn space(space: io::Result<Space>) -> Finding {
         return Finding::problem(TOPIC, figure)
             .means(format!("It has room for {} more files, and a channel has three.", space.files_free))
             .advise(
-                "See what fills it, or let it have more files:",
-                &["ls -l /dev/shm", "sudo mount -o remount,nr_inodes=1M /dev/shm"],
+                "See what killed programs have left and what else fills it, or let it have more files:",
+                &["antiphon clean", "ls -l /dev/shm", "sudo mount -o remount,nr_inodes=1M /dev/shm"],
             );
     }
     let room = space.bytes_free / REGION_BYTES;
     if room == 0 {
         let finding = Finding::problem(TOPIC, figure).means("A channel of 4 MiB has no room.");
         return match space.bytes > SMALL {
-            true => finding.advise("See what fills it:", &["ls -lS /dev/shm"]),
+            true => finding.advise(FILLED.0, &FILLED.1),
             false => finding.advise(LARGER.0, &LARGER.1),
         };
     }
@@ -115,7 +117,7 @@ fn space(space: io::Result<Space>) -> Finding {
             .advise(LARGER.0, &LARGER.1);
     }
     if space.bytes_free < SMALL {
-        return Finding::warning(TOPIC, figure).means(meaning).advise("See what fills it:", &["ls -lS /dev/shm"]);
+        return Finding::warning(TOPIC, figure).means(meaning).advise(FILLED.0, &FILLED.1);
     }
     Finding::ok(TOPIC, figure).means(meaning)
 }

@@ -56,16 +56,14 @@ fn sentence(why: &str) -> String {
 
 /// How long it took to be told of a death.
 fn attempt(descriptors: &mut Option<u64>) -> Result<Duration, Failure> {
-    let name = format!("doctor-{}", std::process::id());
     let before = open_descriptors();
-    let options = ChannelOptions::new().wait(Wait::Park);
-    let mut publisher = options.create(&name).and_then(|channel| channel.publisher())?;
+    let channel = ChannelOptions::new().wait(Wait::Park).private()?;
+    let name = channel.name().to_owned();
+    let mut publisher = channel.publisher()?;
+    drop(channel); // The end has its own share.
     *descriptors = before.zip(open_descriptors()).map(|(before, after)| after.saturating_sub(before));
-    let other = Other::start(&name);
-    // It has the channel open, or never will: whatever is killed from now on, nothing is left.
-    let removed = Channel::unlink(&name);
-    let mut other = other?;
-    removed?;
+    // It sits: whatever is killed from now on, nothing is left.
+    let mut other = Other::start(&name)?;
     for length in LENGTHS {
         let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
         let reply = publisher.call_timeout(&bytes, PATIENCE)?;
@@ -84,7 +82,7 @@ fn attempt(descriptors: &mut Option<u64>) -> Result<Duration, Failure> {
     drop(publisher);
     match Channel::open(&name) {
         Err(Error::NotFound { .. }) => Ok(told),
-        found => failed(format!("the channel {name:?} was removed, and opening it gives {found:?}")),
+        found => failed(format!("the private channel {name:?} is over, and opening it gives {found:?}")),
     }
 }
 
