@@ -1,4 +1,4 @@
-//! A semaphore, who sleeps on it, and the tick: how anyone sleeps and is woken.
+//! A bell, who sleeps on it, and the tick: how anyone sleeps and is woken. `sys/bells.rs` has what a bell is made of.
 //!
 //! Each end of a channel has one bell, which it alone sleeps on and the other end alone rings. Sleeping is arranged
 //! so that *no promise has to be kept for a sleeper to wake in time to look*:

@@ -9,8 +9,8 @@
 //! | room | what is in it | stands on |
 //! |---|---|---|
 //! | [`census`] | what exists on this machine, who holds it, what is left over; removing that | `sys`, `channel` |
-//! | [`channel`] | the turn over one region and two semaphores: [`Publisher`], [`Consumer`] | `sys`, `bell` |
-//! | `bell` | a semaphore, who sleeps on it, and the tick; [`Wait`] | `sys` |
+//! | [`channel`] | the turn over one region and two bells: [`Publisher`], [`Consumer`] | `sys`, `bell` |
+//! | `bell` | who sleeps on a bell, and the tick; [`Wait`] | `sys` |
 //! | `limits` | what this machine can do, for measuring; feature `limits` | `sys` |
 //! | `machine` | what the system says of this machine, for the command; feature `cli` | `sys` |
 //! | `sys` | one file for each facility of the kernel, one for each kernel | |

@@ -10,8 +10,8 @@ const WAITS: [Wait; 2] = [Wait::Park, Wait::Adaptive];
 /// How long to wait, and the processor time that this may take.
 const WAITING: Duration = Duration::from_secs(2);
 const ALLOWED: Duration = Duration::from_millis(if cfg!(antiphon_darwin_rules) { 20 } else { 2 });
-// What plays Darwin takes time of its own at each look (5 ms were seen); looking once a millisecond, in place of once a
-// tick, would be more than ten times that.
+// What plays Darwin takes time of its own at each look (5 ms were seen); looking once a millisecond, in place of
+// once a tick, would be more than ten times that.
 // Where fifty plain sleeps come near that (a virtual machine, an unoptimised build), they are the
 // measure: as much again for the looks between them, and a millisecond.
 

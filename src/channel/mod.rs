@@ -1,6 +1,6 @@
 //! The channel: call and answer between exactly two processes, at the least latency there is.
 //!
-//! One region of shared memory, 4 MiB unless asked otherwise, and two named semaphores. A [`Publisher`] publishes or
+//! One region of shared memory, 4 MiB unless asked otherwise, and two bells to wake by. A [`Publisher`] publishes or
 //! calls, a [`Consumer`] consumes and replies, turn by turn.
 //!
 //! # Which floor

@@ -3,14 +3,14 @@
 //! The calls are looked up when they are first needed, since the linker does not ask which system a program will run
 //! on. All processes of a machine find them, or none does. Three things about them are the system's own:
 //!
-//! * Sleeper and waker both say that the word is shared, and how many bytes it has. Somebody who waits for the same word
-//!   in another way gets both of them `EDOM`.
-//! * The word is compared where no page can be brought in: `EFAULT` says that its page is away. Reading the word brings
-//!   it back, and the call is made again.
+//! * Sleeper and waker both say that the word is shared, and how many bytes it has. Somebody who waits for the same
+//!   word in another way gets both of them `EDOM`.
+//! * The word is compared where no page can be brought in: `EFAULT` says that its page is away. Reading the word
+//!   brings it back, and the call is made again.
 //! * No time at all is no limit that it takes.
 //!
-//! Whatever else goes wrong (no memory for a sleeper, `EDOM`), there is a short pause in place of the sleep: then a bell
-//! is heard a millisecond late, and the waiting costs a look each. A ring that wakes nobody costs a tick.
+//! Whatever else goes wrong (no memory for a sleeper, `EDOM`), there is a short pause in place of the sleep: then a
+//! bell is heard a millisecond late, and the waiting costs a look each. A ring that wakes nobody costs a tick.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 

@@ -9,17 +9,17 @@
 //! region's identity all the same, so that two that differ refuse each other by name and do not ring in vain.
 //!
 //! **Words need nothing else.** No names that a killed process could leave in a table of the whole machine, no
-//! descriptors, nothing to open, and a wait with a limit. So where there are words no semaphores are made; their names
-//! are still unlinked with the region's, which costs two calls that find nothing.
+//! descriptors, nothing to open, and a wait with a limit. So where there are words no semaphores are made; their
+//! names are still unlinked with the region's, which costs two calls that find nothing.
 //!
 //! **A word is counted like a semaphore.** Ringing adds one and wakes; whoever wants to sleep takes one if there is
-//! one, and otherwise sleeps *while the word is 0*: the system compares it under the lock under which it wakes, so that
-//! a token that comes in between ends the sleep before it began. The count carries no data, and everything about it is
-//! `Relaxed`: what one is woken for stands in the turn, and is looked at there.
+//! one, and otherwise sleeps *while the word is 0*: the system compares it under the lock under which it wakes, so
+//! that a token that comes in between ends the sleep before it began. The count carries no data, and everything about
+//! it is `Relaxed`: what one is woken for stands in the turn, and is looked at there.
 //!
-//! **Any process that can map the region may write the word**, as it may post a semaphore: a false token costs a look,
-//! a lost one a tick. No more than two are ever due (see `bell.rs`), so that more are taken for two, and a false count
-//! of billions costs two looks. Ringing past the largest count leaves none: a tick.
+//! **Any process that can map the region may write the word**, as it may post a semaphore: a false token costs a
+//! look, a lost one a tick. No more than two are ever due (see `bell.rs`), so that more are taken for two, and a
+//! false count of billions costs two looks. Ringing past the largest count leaves none: a tick.
 
 use super::LIBC_FLAVOUR;
 use super::platform::ByAddress;

@@ -67,8 +67,8 @@ impl ExitWatch {
         // Asked after the watch began: so what is watched is what has that start time.
         match platform::start_time(who.pid) {
             Started::At(start) if start == who.start => Some(ExitWatch(exit)),
-            // Another user's, perhaps: then it is `who`, or else a later one with the same number, whose end means that
-            // `who` is gone as well.
+            // Another user's, perhaps: then it is `who`, or else a later one of the same number, whose end means
+            // that `who` is gone as well.
             Started::Unknown => Some(ExitWatch(exit)),
             Started::At(_) | Started::Gone => None,
         }

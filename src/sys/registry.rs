@@ -1,8 +1,8 @@
 //! The registry: a small file for each name, which carries the locks that Darwin refuses on shared memory.
 //!
 //! It stands in `antiphon/` in this user's own cache directory (`confstr(3)`, `_CS_DARWIN_USER_CACHE_DIR`: kept over
-//! restarts, and not swept as the directory for temporary files beside it is). The directory is this user's and closed
-//! to all others, and neither it nor a file in it is ever a symbolic link that is followed.
+//! restarts, and not swept as the directory for temporary files beside it is). The directory is this user's and
+//! closed to all others, and neither it nor a file in it is ever a symbolic link that is followed.
 //!
 //! | offset | type | what |
 //! |---|---|---|
@@ -10,22 +10,23 @@
 //! | 8 | u64 | the file's number, drawn when it was made |
 //! | 16 | u64 | the nonce of the region that it was last used for; 0 before that |
 //!
-//! All of it is written under the door, whose lock is on byte 0 of the same file; the other locks lie where nothing is
-//! ever written.
+//! All of it is written under the door, whose lock is on byte 0 of the same file; the other locks lie where nothing
+//! is ever written.
 //!
 //! **It is a cache, and may go at any time**; whoever holds locks on it keeps them, on a file that no name leads to.
 //! So it never proves anything by itself:
 //!
-//! * A seat's record says by number which file carries its lock. Where that is not the file that one looks through, the
-//!   pid decides alone. The number is drawn, since another file may get the inode of one that is gone.
-//! * Whoever is attached by a file that is gone locks two doors, its own and that of the file which the name leads to by
-//!   now ([`Anchor::successor`]): so it meets those who came later. It makes that file if it has to. Only who is between
-//!   the two when the file goes, in microseconds, is missed.
-//! * Whether a name still leads to one's own region is asked of the region, by its nonce. Once the region has lost its
-//!   name, the file that goes last is asked, which has noted the nonce: so the next one does what a killed remover left.
+//! * A seat's record says by number which file carries its lock. Where that is not the file that one looks through,
+//!   the pid decides alone. The number is drawn, since another file may get the inode of one that is gone.
+//! * Whoever is attached by a file that is gone locks two doors, its own and that of the file which the name leads to
+//!   by now ([`Anchor::successor`]): so it meets those who came later. It makes that file if it has to. Only who is
+//!   between the two when the file goes, in microseconds, is missed.
+//! * Whether a name still leads to one's own region is asked of the region, by its nonce. Once the region has lost
+//!   its name, the file that goes last is asked, which has noted the nonce: so the next one does what a killed
+//!   remover left.
 //!
-//! Otherwise the nonce in the file is for those who look on (a file whose region is another by now); and a file without
-//! one, made for what turned out to be no channel, is taken away again.
+//! Otherwise the nonce in the file is for those who look on (a file whose region is another by now); and a file
+//! without one, made for what turned out to be no channel, is taken away again.
 
 use super::layout::Head;
 use super::region::{self, Mapping};
