@@ -9,6 +9,7 @@ use super::layout::Head;
 use super::region::GRANULE;
 use super::seat::{DOOR_BYTE, Seats};
 use super::{lock, platform};
+use static_assertions::const_assert;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
@@ -71,13 +72,21 @@ impl Found {
         if !platform::read_start(object, &mut bytes)? {
             return Ok(None);
         }
-        let word = |bytes: &[u8]| AtomicU64::new(bytes.try_into().map_or(0, u64::from_ne_bytes));
-        Ok(Some(Snapshot(bytes.chunks_exact(8).map(word).collect())))
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+        let line = |bytes: &[u8]| Line(std::array::from_fn(|at| AtomicU64::new(word(&bytes[at * 8..][..8]))));
+        Ok(Some(Snapshot(bytes.chunks_exact(size_of::<Line>()).map(line).collect())))
     }
 }
 
 /// A copy of a region's first bytes. Nobody else can change it.
-pub(crate) struct Snapshot(Box<[AtomicU64]>);
+pub(crate) struct Snapshot(Box<[Line]>);
+
+/// As aligned as what a region begins with.
+#[repr(C, align(128))]
+struct Line([AtomicU64; 16]);
+
+const_assert!(align_of::<Head>() <= align_of::<Line>());
+const_assert!(Snapshot::BYTES % size_of::<Line>() == 0 && size_of::<Head>() <= Snapshot::BYTES);
 
 impl Snapshot {
     /// Everything that any floor writes before its payload.
@@ -85,16 +94,16 @@ impl Snapshot {
 
     /// What every region begins with.
     pub(crate) fn head(&self) -> &Head {
-        assert!(size_of::<Head>() <= self.0.len() * 8);
-        // SAFETY: that many bytes, just checked, aligned to 8 as a `Head` is; every field is an atomic or never
-        // touched, and any bytes are valid for those.
+        assert!(size_of::<Head>() <= size_of_val(&*self.0));
+        // SAFETY: that many bytes, just checked, aligned as a `Line` and so as a `Head` is; every field is an atomic or
+        // never touched, and any bytes are valid for those.
         unsafe { &*self.0.as_ptr().cast::<Head>() }
     }
 
     /// The number that stands at `offset`, a multiple of 8.
     pub(crate) fn u64_at(&self, offset: usize) -> u64 {
         // Relaxed: a copy, which nobody writes.
-        self.0.get(offset / 8).map_or(0, |word| word.load(Relaxed))
+        self.0.get(offset / size_of::<Line>()).map_or(0, |line| line.0[offset / 8 % 16].load(Relaxed))
     }
 
     /// Whether nothing was ever written to the first page.
