@@ -502,7 +502,8 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
 
 /// Whether a persistent channel was there at a time: somebody had it, and nobody took it away since.
 fn stood_before(history: &History, time: u64) -> bool {
-    let resets = done(&history.resetters);
+    let mut resets = done(&history.resetters);
+    resets.retain(|done| done.begun.what() == What::Reset);
     let made = resets.iter().filter(|done| done.outcome() == Some(Outcome::Fine)).map(Done::end);
     let sides = [Side::Publisher, Side::Consumer];
     let sat = sides.iter().flat_map(|side| history.sittings(*side)).map(|sitting| sitting.since);
