@@ -38,7 +38,7 @@
 //! * A delay, however long, as long as the watchdog is not woken. Those are figures.
 
 use crate::history::{Done, Event, Fate, Got, History, Life, Sent, done};
-use crate::log::{CALL, FINAL, How, MARKED, NAMELESS, NOT_DELIVERED, Outcome, WHOLE, What};
+use crate::log::{CALL, FINAL, How, MARKED, NAMELESS, NOT_DELIVERED, Outcome, Record, WHOLE, What};
 use crate::plan::{Kind, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -376,6 +376,17 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
         let mut sat: BTreeMap<u32, u64> = BTreeMap::new();
         let mut told_finally: BTreeSet<u32> = BTreeSet::new();
         let both_sat = history.both_sat();
+        // Whom this tells of had gone before both sat: then another one sits there.
+        let was_gone = |told: &Record| {
+            let leaves = |their: &Done| their.begun.what() == What::Leave && their.begun.time < both_sat;
+            let is_it = |life: &&Life| told.limit == 0 || told.limit == life.pid;
+            match told.outcome() {
+                Outcome::PeerDied => {
+                    peers.iter().filter(|life| is_it(life)).any(|life| life.died.is_some_and(|died| died < both_sat))
+                }
+                _ => theirs.iter().any(leaves),
+            }
+        };
         for one in &all {
             let Some(ended) = one.ended else { continue };
             let mut untrue = |why: &str| found.push(violation("untrue", one, why));
@@ -390,7 +401,7 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
                     (true, false) if told_finally.contains(&one.begun.incarnation) => {
                         untrue("it was said before that nobody can come any more");
                     }
-                    (true, false) if both_sat < one.begun.time => {
+                    (true, false) if both_sat < one.begun.time && !was_gone(&ended) => {
                         untrue("both had sat, so that nobody can come any more");
                     }
                     _ => {}
