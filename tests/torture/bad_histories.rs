@@ -745,6 +745,10 @@ fn who_waits_for_a_seat_waits_until_its_time_is_up_and_shares_it_with_nobody() {
     assert_eq!(check(How::WaitConsumer, 5, Outcome::SeatTaken), 0);
     assert_eq!(check(How::WaitConsumer, 4, Outcome::SeatTaken), 1);
     assert_eq!(check(How::TakeConsumer, 1, Outcome::SeatTaken), 0);
+    // At a door that somebody keeps closed.
+    assert_eq!(check(How::WaitConsumer, 5, Outcome::Stuck), 0);
+    assert_eq!(check(How::WaitConsumer, 4, Outcome::Stuck), 1);
+    assert_eq!(check(How::TakeConsumer, 5, Outcome::Stuck), 1);
     assert_eq!(check(How::WaitPublisher, 1, Outcome::Fine), 0);
     assert_eq!(check(How::WaitConsumer, 1, Outcome::Fine), 1);
 }
