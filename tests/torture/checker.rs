@@ -6,8 +6,10 @@
 //!   earlier time than what is written down after its effects were seen.
 //! * A process is killed between two of its instructions: its log ends with all that it had stored.
 //! * One publisher and one consumer of a channel live at a time: the next is started when the last one is waited for.
-//! * The region changes only while nobody lives, and a log tells of it. It may vanish when the last one leaves and
-//!   nothing stands in it: then nothing is lost, so that is none of the model's business.
+//! * The region changes only while nobody lives, and a log tells of it. It may vanish when the last one leaves, or
+//!   somebody cleans, and nothing stands in it: then nothing is lost, so that is none of the model's business. A
+//!   persistent one does not vanish, and is not made anew while an acknowledged message stands in it. A private one is
+//!   gone with whoever had it, and with one message at most.
 //!
 //! # What it proves
 //!
@@ -27,7 +29,7 @@
 //! | invented | a message that nobody sent, one that comes before it was sent, or as another kind or length |
 //! | two at once | a message published before the one before it was let go of |
 //! | reply | an answer that no consumer gave to this very call; or one that was given, to somebody who is gone |
-//! | untrue | an error that was not so: `PeerDied` where nobody died, or twice for one death; `Disconnected` where nobody left; `TimedOut` before its time; lack of room where there was room; a seat taken by nobody |
+//! | untrue | an error that was not so: `PeerDied` where nobody died, or twice for one death; `Disconnected` where nobody left; `TimedOut` before its time; lack of room where there was room; a seat taken by nobody; a private channel's end that is told as if a next one could come, or any other's as if none could; a persistent one that was not found, or was refused for a message that cannot have stood there |
 //! | forked | a handle that worked in a forked child |
 //!
 //! # What it cannot see
