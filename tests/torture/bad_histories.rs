@@ -633,7 +633,9 @@ fn a_private_channel_takes_one_message_with_it_and_its_name_goes_when_both_sit()
     let tale = |messages: u32| {
         let mut tale = Tale::new();
         tale.history.kind = Kind::Private;
-        (0..messages).for_each(|_| drop(tale.publishes()));
+        for _ in 0..messages {
+            tale.publishes();
+        }
         tale
     };
     tale(1).passes();
@@ -666,7 +668,9 @@ fn a_persistent_channel_forgets_neither_its_name_nor_its_message() {
     let tale = |kind: Kind, messages: u32| {
         let mut tale = Tale::new();
         tale.history.kind = kind;
-        (0..messages).for_each(|_| drop(tale.publishes()));
+        for _ in 0..messages {
+            tale.publishes();
+        }
         tale.dies(Side::Publisher);
         tale.dies(Side::Consumer);
         tale
