@@ -92,7 +92,7 @@ fn no_promise_is_broken_whatever_befalls_the_processes() {
         if only.is_some() || is_enough && began.elapsed() >= Duration::from_secs(seconds) {
             break;
         }
-        if (number - first) % 100 == 0 {
+        if (number - first) % 20 == 0 {
             println!("{} rounds: {}", number - first, figures.tell(began.elapsed().as_secs()));
         }
     }

@@ -6,8 +6,10 @@
 //!   earlier time than what is written down after its effects were seen.
 //! * A process is killed between two of its instructions: its log ends with all that it had stored.
 //! * One publisher and one consumer of a channel live at a time: the next is started when the last one is waited for.
-//! * The region changes only while nobody lives, and a log tells of it. It may vanish when the last one leaves and
-//!   nothing stands in it: then nothing is lost, so that is none of the model's business.
+//! * The region changes only while nobody lives, and a log tells of it. It may vanish when the last one leaves, or
+//!   somebody cleans, and nothing stands in it: then nothing is lost, so that is none of the model's business. A
+//!   persistent one does not vanish, and is not made anew while an acknowledged message stands in it. A private one is
+//!   gone with whoever had it, and with one message at most.
 //!
 //! # What it proves
 //!
@@ -27,7 +29,7 @@
 //! | invented | a message that nobody sent, one that comes before it was sent, or as another kind or length |
 //! | two at once | a message published before the one before it was let go of |
 //! | reply | an answer that no consumer gave to this very call; or one that was given, to somebody who is gone |
-//! | untrue | an error that was not so: `PeerDied` where nobody died, or twice for one death; `Disconnected` where nobody left; `TimedOut` before its time; lack of room where there was room; a seat taken by nobody |
+//! | untrue | an error that was not so: `PeerDied` where nobody died, or twice for one death; `Disconnected` where nobody left; `TimedOut` before its time; lack of room where there was room; a seat taken by nobody; a private channel's end that is told as if a next one could come, or any other's as if none could; a persistent one that was not found, or was refused for a message that cannot have stood there |
 //! | forked | a handle that worked in a forked child |
 //!
 //! # What it cannot see
@@ -38,7 +40,7 @@
 //! * A delay, however long, as long as the watchdog is not woken. Those are figures.
 
 use crate::history::{Done, Event, Fate, Got, History, Life, Sent, done};
-use crate::log::{CALL, FINAL, How, MARKED, NAMELESS, NOT_DELIVERED, Outcome, WHOLE, What};
+use crate::log::{CALL, FINAL, How, MARKED, NAMELESS, NOT_DELIVERED, Outcome, Record, WHOLE, What};
 use crate::plan::{Kind, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -376,6 +378,17 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
         let mut sat: BTreeMap<u32, u64> = BTreeMap::new();
         let mut told_finally: BTreeSet<u32> = BTreeSet::new();
         let both_sat = history.both_sat();
+        // Whom this tells of had gone before both sat: then another one sits there.
+        let was_gone = |told: &Record| {
+            let leaves = |their: &Done| their.begun.what() == What::Leave && their.begun.time < both_sat;
+            let is_it = |life: &&Life| told.limit == 0 || told.limit == life.pid;
+            match told.outcome() {
+                Outcome::PeerDied => {
+                    peers.iter().filter(|life| is_it(life)).any(|life| life.died.is_some_and(|died| died < both_sat))
+                }
+                _ => theirs.iter().any(leaves),
+            }
+        };
         for one in &all {
             let Some(ended) = one.ended else { continue };
             let mut untrue = |why: &str| found.push(violation("untrue", one, why));
@@ -390,7 +403,7 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
                     (true, false) if told_finally.contains(&one.begun.incarnation) => {
                         untrue("it was said before that nobody can come any more");
                     }
-                    (true, false) if both_sat < one.begun.time => {
+                    (true, false) if both_sat < one.begun.time && !was_gone(&ended) => {
                         untrue("both had sat, so that nobody can come any more");
                     }
                     _ => {}
@@ -502,7 +515,8 @@ fn check_errors(history: &History, found: &mut Vec<Violation>) {
 
 /// Whether a persistent channel was there at a time: somebody had it, and nobody took it away since.
 fn stood_before(history: &History, time: u64) -> bool {
-    let resets = done(&history.resetters);
+    let mut resets = done(&history.resetters);
+    resets.retain(|done| done.begun.what() == What::Reset);
     let made = resets.iter().filter(|done| done.outcome() == Some(Outcome::Fine)).map(Done::end);
     let sides = [Side::Publisher, Side::Consumer];
     let sat = sides.iter().flat_map(|side| history.sittings(*side)).map(|sitting| sitting.since);

@@ -54,8 +54,9 @@ fn ended(worker: &Worker, begun: &Record, error: Option<&antiphon::Error>) -> Re
 /// What is wrong with what a cleaner wrote: somebody may be there now, or at the door, or have removed it; nothing else.
 pub fn check(all: &[Done]) -> Vec<String> {
     let may_be = |done: &Done| {
+        let is_removal = done.begun.how() == How::Remove;
         let is_refused = matches!(done.outcome(), Some(Outcome::NotRemoved | Outcome::InUse | Outcome::Stuck));
-        matches!(done.outcome(), None | Some(Outcome::Fine)) || (done.begun.how() == How::Remove && is_refused)
+        matches!(done.outcome(), None | Some(Outcome::Fine)) || is_removal && is_refused
     };
     let wrong = all.iter().filter(|done| done.begun.what() == What::Clean && !may_be(done));
     wrong.map(|done| format!("untrue: {:?} {}; {:?}", Side::Cleaner, done.begun, done.outcome())).collect()

@@ -2,7 +2,7 @@
 //! and counting, or is told that nobody knows, leaves a doubt of one message; nothing else does.
 
 use crate::history::{Done, Event, Fate, Got, History, done};
-use crate::log::{How, Outcome, WHOLE};
+use crate::log::{How, Outcome, WHOLE, What};
 
 /// What was counted for certain, and what may have been.
 #[derive(Debug, Default)]
@@ -23,7 +23,8 @@ impl Count {
 
 /// Of a channel that stays when all leave: since it was made anew for the last time. The doubts that there were.
 pub fn check(history: &History, published: u64, consumed: u64) -> Result<u64, String> {
-    let resets = done(&history.resetters);
+    let mut resets = done(&history.resetters);
+    resets.retain(|done| done.begun.what() == What::Reset);
     let made = resets.iter().filter(|done| done.outcome() == Some(Outcome::Fine)).map(|done| done.begun.time);
     let since = made.max().unwrap_or(0);
     // Who died while it made one anew may have done so.

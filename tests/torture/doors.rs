@@ -192,6 +192,8 @@ pub fn check(records: &[Record], lives: &[Life], may_lack: &[Outcome]) -> Vec<St
             (Outcome::SeatTaken, What::Door, how) if seat(how).is_some() => {
                 (ended.limit == 0 || lived(ended.limit, one)) && (!waits(how) || one.kept_its_limit())
             }
+            // Somebody is stopped in the middle of it, or has no processor.
+            (Outcome::Stuck, What::Door, how) => waits(how) && one.kept_its_limit(),
             (Outcome::PeerDied, What::Send | What::Consume, _) => {
                 lives.iter().any(|life| life.died.is_some_and(|died| died <= ended.time))
             }

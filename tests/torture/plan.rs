@@ -106,7 +106,9 @@ pub fn channels(seed: u64) -> Vec<Channel> {
         .map(|number| {
             let capacity = [1, 1, 1, 2, 16][dice.below(5) as usize] * 64 * 1024;
             let operations = 400 + dice.below(800);
-            let kind = if one_in(&mut dice, 3) { Kind::Persistent } else { Kind::Ordinary };
+            // What stays must leave room for the others where there is little.
+            let is_persistent = one_in(&mut dice, 3) && capacity < 1 << 20;
+            let kind = if is_persistent { Kind::Persistent } else { Kind::Ordinary };
             Channel { number, capacity, kind, operations }
         })
         .collect()

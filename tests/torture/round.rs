@@ -308,7 +308,15 @@ impl Round {
         });
     }
 
+    /// A consumer whose last publisher has left: of a persistent channel, nobody tells it.
+    fn waits_for_nobody(&self, at: usize) -> bool {
+        let Orders { side, kind, .. } = self.slots[at].orders;
+        let has_left = |slot: &Slot| slot.log.head().done.load(Relaxed) != 0 && slot.running.is_none();
+        side == Side::Consumer && kind == Kind::Persistent && has_left(&self.slots[at - 1])
+    }
+
     fn watch(&mut self, at: usize) {
+        let waits_for_nobody = self.waits_for_nobody(at);
         let slot = &mut self.slots[at];
         let Some(running) = &mut slot.running else { return };
         let pid = running.child.id();
@@ -338,7 +346,7 @@ impl Round {
                 let first = records.last().map_or(0, |last| last.time);
                 let what = format!("hangs: channel {channel}, {side:?}, process {pid}, last wrote: {last}");
                 self.violations.push(format!("{what}\n{}", self.history(channel).around(first, u64::MAX)));
-            } else if running.killed_from_outside.is_none() && slot.waits_for_reset {
+            } else if running.killed_from_outside.is_none() && (slot.waits_for_reset || waits_for_nobody) {
                 running.killed_from_outside = Some(now());
                 self.figures.add("killed from outside", 1);
                 signal(pid, libc::SIGKILL);
