@@ -23,6 +23,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -321,6 +322,14 @@ static void processes(void)
     waitpid(pid, NULL, 0);
     VALUE("gone", look(pid, 1, &zombie), ESRCH, 0);
     VALUE("pid -1", look(-1, 0, &zombie), ESRCH, 0);
+    struct rlimit all, none;
+    getrlimit(RLIMIT_NOFILE, &all);
+    none = all;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    int without = look(getpid(), 0, &again);
+    setrlimit(RLIMIT_NOFILE, &all);
+    VALUE("self, without a descriptor: anything but gone", without != 0 && without != ESRCH, 1, 0);
 
     pthread_t thread;
     int tid;

@@ -31,13 +31,15 @@ struct proc_bsdinfo {
 _Static_assert(sizeof(struct proc_bsdinfo) == 136, "Darwin's size");
 _Static_assert(offsetof(struct proc_bsdinfo, pbi_start_tvsec) == 120, "Darwin's offset");
 
-/* Reads /proc/<pid>/<file>; 0 if there is none. System calls only: the caller may be a forked child. */
+/* Reads /proc/<pid>/<file>; 0 if there is none, or no descriptor for it, and errno says which. System calls only: the
+ * caller may be a forked child. */
 static int read_proc(int pid, const char *file, char *text, size_t size)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
     int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
+    errno = ESRCH;
     ssize_t length = syscall(SYS_read, fd, text, size - 1);
     syscall(SYS_close, fd);
     text[length > 0 ? length : 0] = 0;
@@ -57,8 +59,10 @@ static void start_time(struct proc_bsdinfo *info, uint64_t ticks)
 static int bsdinfo(int pid, int find_zombies, struct proc_bsdinfo *info)
 {
     char stat[1024], status[4096];
-    if (pid <= 0 || !read_proc(pid, "status", status, sizeof status) || !read_proc(pid, "stat", stat, sizeof stat))
-        return ESRCH;
+    if (pid <= 0) return ESRCH;
+    /* Darwin needs no descriptor for this. Without one there is no telling here, and that is not "gone". */
+    if (!read_proc(pid, "status", status, sizeof status) || !read_proc(pid, "stat", stat, sizeof stat))
+        return errno == EMFILE || errno == ENFILE ? errno : ESRCH;
 
     const char *tgid = strstr(status, "\nTgid:"), *uid = strstr(status, "\nUid:"), *gid = strstr(status, "\nGid:");
     const char *name = strchr(stat, '('), *rest = strrchr(stat, ')'); /* a name may hold anything, ')' too */
@@ -102,7 +106,7 @@ int is_process(int pid)
 {
     struct proc_bsdinfo info;
     int error = bsdinfo(pid, 0, &info);
-    return error == 0 || error == EPERM;
+    return error != ESRCH; /* whoever must not look, or cannot, has not seen it gone */
 }
 
 /* Bytes filled in; on an error 0, not -1, and errno says why [X]. */
