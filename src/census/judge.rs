@@ -19,7 +19,7 @@ use super::{Channel, Counters, End, Entry, Identity, Kind, Seat, Sitter, State, 
 use crate::error::Error;
 use crate::name::Name;
 use crate::sys;
-use crate::sys::layout::{self, MAKING, PERSISTENT, PRIVATE};
+use crate::sys::layout::{self, Difference, Differs, MAKING, PERSISTENT, PRIVATE};
 use crate::sys::look::{Found, Snapshot, What};
 use crate::sys::process::Who;
 use crate::sys::seat::{Care, SeatNumber, Seats, Sitter as Seated};
@@ -184,10 +184,10 @@ impl Looker {
         let Some(seats) = found.seats(&snapshot) else {
             return Ok(Verdict::foreign("its locks cannot be looked at"));
         };
-        let channel = entry.channel.insert(self.channel(&snapshot, &seats)?);
-        let message_waits = Sight::of(&snapshot).message_waits;
+        let sight = Sight::of(&snapshot);
+        let channel = entry.channel.insert(self.channel(&snapshot, &sight, &seats)?);
         let is_half_removed = identity.removed.load(Relaxed) != 0;
-        self.complete(found, channel, message_waits, is_half_removed)
+        self.complete(found, channel, sight.message_waits, is_half_removed)
     }
 
     /// What to say of a whole channel.
@@ -266,10 +266,9 @@ impl Looker {
         Ok(entry)
     }
 
-    fn channel(&mut self, snapshot: &Snapshot, seats: &Seats<'_>) -> io::Result<Channel> {
+    fn channel(&mut self, snapshot: &Snapshot, sight: &Sight, seats: &Seats<'_>) -> io::Result<Channel> {
         let identity = &snapshot.head().identity;
         let flags = identity.flags.load(Relaxed);
-        let sight = Sight::of(snapshot);
         let mut handles = Vec::new();
         for number in SeatNumber::handles() {
             let seat = self.seat(snapshot, seats, number)?;
@@ -335,19 +334,15 @@ fn known_by(magic: u64, snapshot: &Snapshot, stem: &str, len: u64) -> Result<Str
     if magic != channels {
         return other("it does not begin as a channel does");
     }
-    let theirs = identity.version.load(Relaxed);
-    if theirs != version {
-        return incompatible(format!("it has layout version {theirs} and this program knows {version}"));
-    }
-    let (word, libc) = (identity.word_bytes.load(Relaxed), identity.libc_flavour.load(Relaxed));
-    if word as usize != size_of::<usize>() || libc != sys::bells::flavour() {
-        return incompatible("it was made with another word size or another C library".to_owned());
-    }
-    if ![0, PRIVATE, PERSISTENT].contains(&identity.flags.load(Relaxed)) {
-        return incompatible("it is of a kind that this program does not know".to_owned());
-    }
-    if identity.capacity.load(Relaxed) != len - sight::OVERHEAD {
-        return other("its capacity does not fit its length");
+    if let Some(Difference { what, theirs, ours }) = identity.difference(version, len - sight::OVERHEAD) {
+        return match what {
+            Differs::Version => incompatible(format!("it has layout version {theirs} and this program knows {ours}")),
+            Differs::WordSize | Differs::Libc => {
+                incompatible("it was made with another word size or another C library".to_owned())
+            }
+            Differs::Flags => incompatible("it is of a kind that this program does not know".to_owned()),
+            Differs::Capacity => other("its capacity does not fit its length"),
+        };
     }
     let name = String::from_utf8(identity.full_name()).ok().and_then(|name| Name::new(&name).ok());
     match name {
@@ -387,15 +382,10 @@ fn changing(kind: Kind) -> Verdict {
     Verdict::new(kind, State::Changing, "somebody is creating, opening or removing it, or is stopped at that")
 }
 
-/// Both ends and all handles, with what to call them.
-fn seats(channel: &Channel) -> impl Iterator<Item = (&'static str, &Seat)> {
-    let ends = [("the publisher's seat", &channel.publisher), ("the consumer's seat", &channel.consumer)];
-    ends.into_iter().chain(channel.handles.iter().map(|seat| ("a handle", seat)))
-}
-
 /// Who lives, in words.
 fn living(channel: &Channel) -> Option<String> {
-    let (what, seat) = seats(channel).find(|(_, seat)| seat.sitter == Sitter::Alive)?;
+    let words = ["the publisher's seat", "the consumer's seat"].into_iter().chain(std::iter::repeat("a handle"));
+    let (what, seat) = words.zip(channel.seats()).find(|(_, seat)| seat.sitter == Sitter::Alive)?;
     Some(match seat.pid {
         Some(pid) => format!("process {pid} has {what}"),
         None => format!("a process is taking {what}"),
@@ -405,7 +395,7 @@ fn living(channel: &Channel) -> Option<String> {
 /// That nobody lives, in words.
 fn dead(channel: &Channel) -> String {
     let dead: BTreeSet<u32> =
-        seats(channel).filter(|(_, seat)| seat.sitter == Sitter::Dead).filter_map(|(_, seat)| seat.pid).collect();
+        channel.seats().filter(|seat| seat.sitter == Sitter::Dead).filter_map(|seat| seat.pid).collect();
     let shown: Vec<String> = dead.iter().take(3).map(u32::to_string).collect();
     match (dead.len(), shown.join(", ")) {
         (0, _) => "everybody has left".to_owned(),

@@ -185,6 +185,13 @@ pub struct Channel {
     pub consumed: Counters,
 }
 
+impl Channel {
+    /// Both ends' seats, the publisher's first, and then everybody's who has it open.
+    pub fn seats(&self) -> impl Iterator<Item = &Seat> {
+        [&self.publisher, &self.consumer].into_iter().chain(&self.handles)
+    }
+}
+
 /// One thing that exists. All of it may be stale by the time one reads it.
 ///
 /// ```

@@ -1,7 +1,7 @@
 //! Removing what is left over.
 
 use super::judge::Looker;
-use super::{Entry, Kind, Sitter, State};
+use super::{Channel, Entry, Kind, Sitter, State};
 use crate::error::Error;
 use crate::name::Name;
 use crate::sys::clear;
@@ -55,10 +55,8 @@ impl RemoveOptions {
             State::Kept if self.kept => None,
             State::Kept => Some(format!("{}; ask for what is kept too", entry.why)),
             State::InUse => {
-                let channel = entry.channel.as_ref();
-                let seats =
-                    channel.into_iter().flat_map(|c| [&c.publisher, &c.consumer].into_iter().chain(&c.handles));
-                let pid = seats.filter(|seat| seat.sitter == Sitter::Alive).find_map(|seat| seat.pid);
+                let mut seats = entry.channel.iter().flat_map(Channel::seats);
+                let pid = seats.find_map(|seat| seat.pid.filter(|_| seat.sitter == Sitter::Alive));
                 return Some(Error::InUse { name: entry.name.clone(), pid: pid.unwrap_or(0) });
             }
             State::Changing => return Some(Error::Stuck { name: entry.name.clone() }),

@@ -37,10 +37,10 @@
 
 use super::bells::{Bell, Bells};
 use super::deadline::Deadline;
-use super::layout::{MAKING, PERSISTENT, PRIVATE};
+use super::layout::{Difference, Differs, MAKING, PERSISTENT, PRIVATE};
 use super::peer::TICK;
 use super::process::{self, Who};
-use super::region::{self, GRANULE, Mapping};
+use super::region::{self, Mapping};
 use super::seat::{Care, DOOR_BYTE, SeatNumber, Seats, Sitter, Taken};
 use super::semaphore::Semaphore;
 use super::{Anchor, lock};
@@ -543,7 +543,7 @@ impl Entering<'_> {
             Some(0) => return Ok(Standing::Nothing),
             Some(len) => usize::try_from(len).unwrap_or(0),
         };
-        if len < 2 * GRANULE || len % GRANULE != 0 {
+        if !region::can_have(len as u64) {
             return Err(not_a_channel(name, "its length is none that a channel has"));
         }
         let mapping = Mapping::new(&object, len).map_err(|e| system(name, "mmap", e))?;
@@ -563,21 +563,19 @@ impl Entering<'_> {
 
     /// Whether the region was made by something that works as this process does.
     fn check(&self, region: &Mapping) -> Result<(), Error> {
-        // Relaxed throughout: acquired with the magic.
         let record = &region.head().identity;
         let capacity = region.len() - self.kind.overhead;
-        let same = |what, theirs: u64, ours: u64| {
-            let name = || self.name.to_string();
-            let differ = || Error::Incompatible { name: name(), what, theirs, ours };
-            if theirs == ours { Ok(()) } else { Err(differ()) }
-        };
-        same("layout version", record.version.load(Relaxed).into(), self.kind.layout_version.into())?;
-        same("word size", record.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64)?;
-        same("libc flavour", record.libc_flavour.load(Relaxed).into(), super::bells::flavour().into())?;
-        let flags = record.flags.load(Relaxed);
-        let is_known = [0, PRIVATE, PERSISTENT].contains(&flags);
-        same("unknown flags", if is_known { 0 } else { flags.into() }, 0)?;
-        same("capacity", record.capacity.load(Relaxed), capacity as u64)?;
+        if let Some(Difference { what, theirs, ours }) = record.difference(self.kind.layout_version, capacity as u64)
+        {
+            let what = match what {
+                Differs::Version => "layout version",
+                Differs::WordSize => "word size",
+                Differs::Libc => "libc flavour",
+                Differs::Flags => "unknown flags",
+                Differs::Capacity => "capacity",
+            };
+            return Err(Error::Incompatible { name: self.name.to_string(), what, theirs, ours });
+        }
         let theirs = record.full_name();
         if theirs != self.name.as_str().as_bytes() {
             let theirs = String::from_utf8_lossy(&theirs).into_owned();

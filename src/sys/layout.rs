@@ -45,7 +45,42 @@ pub(crate) struct Identity {
     _spare: [u8; 4096 - 280],
 }
 
+/// What of a region is otherwise than this process makes it, in the order in which it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Differs {
+    Version,
+    WordSize,
+    Libc,
+    Flags,
+    Capacity,
+}
+
+/// The first thing in which a region differs, with both sides' values.
+pub(crate) struct Difference {
+    pub(crate) what: Differs,
+    pub(crate) theirs: u64,
+    pub(crate) ours: u64,
+}
+
 impl Identity {
+    /// Whether the region was made by something that works otherwise than this process does. `version` is the floor's,
+    /// `capacity` what the object's length leaves for the payload.
+    pub(crate) fn difference(&self, version: u32, capacity: u64) -> Option<Difference> {
+        // Relaxed throughout: acquired with the magic, or a copy.
+        let flags = self.flags.load(Relaxed);
+        let is_known = [0, PRIVATE, PERSISTENT].contains(&flags);
+        [
+            (Differs::Version, self.version.load(Relaxed).into(), version.into()),
+            (Differs::WordSize, self.word_bytes.load(Relaxed).into(), size_of::<usize>() as u64),
+            (Differs::Libc, self.libc_flavour.load(Relaxed).into(), super::bells::flavour().into()),
+            (Differs::Flags, if is_known { 0 } else { flags.into() }, 0),
+            (Differs::Capacity, self.capacity.load(Relaxed), capacity),
+        ]
+        .into_iter()
+        .find(|(_, theirs, ours)| theirs != ours)
+        .map(|(what, theirs, ours)| Difference { what, theirs, ours })
+    }
+
     /// The user's name, as far as the length field and the array agree.
     pub(crate) fn full_name(&self) -> Vec<u8> {
         // Relaxed: acquired with the magic.

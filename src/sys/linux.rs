@@ -193,15 +193,10 @@ pub(crate) fn bytes_free(object: &OwnedFd) -> Option<u64> {
 /// glibc applies the umask, which may take from the owner too, and has no way around it but the file itself.
 #[cfg(target_env = "gnu")]
 pub(crate) fn allow(semaphore: &CStr, mode: u32) {
-    let name = semaphore.to_string_lossy();
-    let path = format!("/dev/shm/sem.{}", name.trim_start_matches('/'));
+    let Some(file) = semaphore_file(semaphore) else { return };
+    let path = Path::new(DIRECTORY).join(file);
     let mode = Mode::from_bits_truncate(mode | MARK);
-    let _ = nix::sys::stat::fchmodat(
-        nix::fcntl::AT_FDCWD,
-        path.as_str(),
-        mode,
-        nix::sys::stat::FchmodatFlags::FollowSymlink,
-    );
+    let _ = nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, &path, mode, nix::sys::stat::FchmodatFlags::FollowSymlink);
 }
 
 /// musl keeps semaphores among the shared-memory objects.

@@ -6,9 +6,8 @@
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::layout::Head;
-use super::region::GRANULE;
 use super::seat::{DOOR_BYTE, Seats};
-use super::{lock, platform};
+use super::{lock, platform, region};
 use static_assertions::const_assert;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,7 +55,7 @@ impl Found {
 
     /// Whether the object has a length that a region can have.
     pub(crate) fn has_a_regions_length(&self) -> bool {
-        self.len >= 2 * GRANULE as u64 && self.len % GRANULE as u64 == 0
+        region::can_have(self.len)
     }
 
     /// The seats in a copy of the region's first bytes, with the locks as they are now.

@@ -17,6 +17,11 @@ use std::ptr::NonNull;
 /// Regions are made of whole pages of every size there is: 4, 16 and 64 KiB.
 pub(crate) const GRANULE: usize = 64 * 1024;
 
+/// Whether a region can have this length: a header, and a payload.
+pub(crate) fn can_have(len: u64) -> bool {
+    len >= 2 * GRANULE as u64 && len % GRANULE as u64 == 0
+}
+
 /// Opens an object that is there.
 pub(crate) fn open(name: &CStr) -> io::Result<Option<OwnedFd>> {
     if_there(retry(|| shm_open(name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())))

@@ -53,10 +53,9 @@ pub fn age(time: Option<SystemTime>) -> Option<Duration> {
     time.map(|time| SystemTime::now().duration_since(time).unwrap_or_default())
 }
 
-/// Since when things are as they are: the youngest of those who hold it, or when it was made.
+/// Since when it has been held, by whoever holds it longest; or when it was made.
 pub fn since(channel: &Channel) -> Option<SystemTime> {
-    let seats = [&channel.publisher, &channel.consumer].into_iter().chain(&channel.handles);
-    let alive = seats.filter(|seat| seat.sitter == Sitter::Alive).filter_map(|seat| seat.since).min();
+    let alive = channel.seats().filter(|seat| seat.sitter == Sitter::Alive).filter_map(|seat| seat.since).min();
     alive.or(channel.made_at)
 }
 
