@@ -12,9 +12,11 @@
 //! | `LEFT` | its last holder left in order | whoever holds the door |
 //! | `TAKING` | the record is being written | its taker, to `SEATED`; whoever holds the door, since then the taker is dead |
 //!
-//! Taking a seat, under the door: find it free or dead; lock the next generation's byte; repair what the last holder
-//! left; store the word as `TAKING`; write the record; store the word as `SEATED`. A taker that dies on the way
-//! leaves the old word, or `TAKING`, and the next one does the same again: the repairs may be repeated.
+//! Taking a seat, under the door: find it free or dead; lock the next generation's byte; store the word as `TAKING`;
+//! repair what the last holder left; write the record; store the word as `SEATED`. A taker that dies on the way leaves
+//! the old word, or `TAKING`, and the next one does the same again: the repairs may be repeated. They come after
+//! `TAKING`, so that whoever was told of a death by what the repair left does not find the dead one in its seat
+//! afterwards, and tell of it again.
 //!
 //! A seated process is **dead** when its byte is not locked; or when its pid belongs to this process's namespace and
 //! that pid with that start time is no more. A record whose lock stands on another anchor (Darwin's registry file was
@@ -22,7 +24,7 @@
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
-//! | `seat` | `Seats::take`, `Seats::leave`: the word | `Seats::look_once`: the word | the record of that generation |
+//! | `seat` | `Seats::take`, `Seats::leave`: the word | `Seats::look_once`: the word | the record of that generation; `TAKING` also goes with what the repair passes |
 //!
 //! Everything in a record is a peer's word: a false one makes its writer look dead or alive, and nothing else.
 
@@ -210,12 +212,13 @@ impl<'a> Seats<'a> {
                 continue;
             }
             step!("attach:locked");
-            repair();
-            step!("attach:repaired");
             let seat = self.seat(number);
-            // EDGE seat (release): by the fence, the word before the record, for whoever reads the word twice.
+            // EDGE seat (release): by the fence, the word before the record, for whoever reads the word twice, and
+            // before what the repair passes on.
             seat.word.store(u64::from(generation) << 32 | u64::from(TAKING), Relaxed);
             fence(Release);
+            repair();
+            step!("attach:repaired");
             seat.pid.store(me.pid, Relaxed);
             seat.start.store(me.start, Relaxed);
             seat.namespace.store(me.namespace, Relaxed);

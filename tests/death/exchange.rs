@@ -13,7 +13,7 @@ use crate::body::{REPLY, body, number_of};
 use crate::intruder::{Intruder, WANTS};
 use crate::support::{Peer, Watchdog, assert_nothing_left, role, say, unique};
 use crate::this_test;
-use crate::victim::{End, Plan, deaths, follow, outlive, ready, steps_told, tell_steps};
+use crate::victim::{End, Plan, deaths, follow, ignore_steps, on_step, outlive, ready, steps_told, tell_steps};
 use antiphon::{ChannelOptions, Consumer, Delivered, Error, Publisher, Wait};
 use std::collections::BTreeSet;
 use std::io::IoSlice;
@@ -134,6 +134,8 @@ const WHOLE: Class = Class { capacity: 4 * MIB, len: 4 * MIB, messages: 6, kind:
 const LONG: Class = Class { capacity: SMALL, len: 5 * SMALL + 77, messages: 6, kind: Kind::Mixed };
 const HUGE: Class = Class { capacity: 4 * MIB, len: 40 * MIB, messages: 2, kind: Kind::Mixed };
 
+/// How long anybody sleeps at most without a look around.
+const A_TICK: Duration = Duration::from_millis(40);
 /// How long one life and death may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const EVERY_WAIT: &[Wait] = &[Wait::Spin, Wait::Park, Wait::Adaptive];
@@ -630,14 +632,14 @@ fn a_poster_that_dies_before_it_posts_is_missed_by_a_tick_and_its_death_is_told(
                     };
                     if victim == Side::Publisher {
                         let mut consumer = channel.consumer().unwrap();
-                        crate::victim::on_step(tell);
+                        on_step(tell);
                         assert_eq!(take_one(&mut consumer, false, |_| ()).unwrap(), 0);
                         let told = take_one(&mut consumer, false, |_| ());
                         assert!(matches!(told, Err(Error::PeerDied { .. })), "{told:?}");
                     } else {
                         let mut publisher = channel.publisher().unwrap();
                         publisher.publish(&body(0, 8)).unwrap();
-                        crate::victim::on_step(tell);
+                        on_step(tell);
                         publisher.publish(&body(1, 8)).unwrap();
                         let told = publisher.publish(&body(2, 8));
                         assert!(matches!(told, Err(Error::PeerDied { .. })), "{told:?}");
@@ -651,6 +653,61 @@ fn a_poster_that_dies_before_it_posts_is_missed_by_a_tick_and_its_death_is_told(
             drop(channel);
             assert_nothing_left(&name);
         }
+    }
+}
+
+// ---- Mended by the next one ----
+
+/// The next consumer mends what the dead one left, and the caller goes on by that, while the next one still sits down.
+#[test]
+fn a_death_that_the_next_consumer_has_mended_is_told_once() {
+    if let Some((_, args)) = role() {
+        return live(&args);
+    }
+    for wait in EVERY_WAIT {
+        let _watchdog = Watchdog::new(format!("mended {wait:?}"), PATIENCE);
+        let name = unique("mended");
+        let channel = options(INLINE, *wait).create(&name).unwrap();
+        let mut publisher = channel.publisher().unwrap();
+        let plan = Plan::Die { step: "reply:begun".to_owned(), nth: 1 }.to_word();
+        let args = [&name, &plan, "Consumer", &format!("{wait:?}"), "8", "1", "CallFlow"];
+        let mut victim = Peer::start(this_test!(), "victim", &args.map(|word| word as &str));
+        victim.expect("ready");
+        victim.tell("go");
+        let (mended, is_mended) = std::sync::mpsc::channel();
+        let (sit_down, sits_down) = std::sync::mpsc::channel::<()>();
+        let mut consumer = std::thread::scope(|scope| {
+            let next = scope.spawn(|| {
+                assert!(outlive(victim).was_killed);
+                on_step(move |here| {
+                    if here == "attach:repaired" {
+                        mended.send(()).unwrap();
+                        let _ = sits_down.recv(); // Until the other end of it is dropped.
+                    }
+                });
+                let consumer = channel.consumer().unwrap();
+                ignore_steps();
+                consumer
+            });
+            // It does not find the death by itself before.
+            on_step(move |here| {
+                if here == "send:rung" {
+                    let _ = is_mended.recv();
+                }
+            });
+            let told = publisher.call(&body(0, 8));
+            ignore_steps();
+            assert!(matches!(told, Err(Error::PeerDied { delivered: Delivered::Unknown, .. })), "{told:?}");
+            publisher.publish(&body(FRESH, 8)).unwrap();
+            let again = publisher.publish_timeout(&body(FRESH, 8), 2 * A_TICK);
+            assert!(matches!(again, Err(Error::TimedOut { .. })), "{again:?}");
+            drop(sit_down);
+            next.join().unwrap()
+        });
+        assert_eq!(take_one(&mut consumer, true, |delivery| assert!(!delivery.marked)).unwrap(), FRESH);
+        exchange_fresh(&mut publisher, &mut consumer);
+        drop((publisher, consumer, channel));
+        assert_nothing_left(&name);
     }
 }
 
@@ -750,7 +807,7 @@ fn a_consumer_killed_while_it_gives_up_leaves_the_publisher_to_the_next() {
         }
         let victim = std::cell::Cell::new(Some(victim));
         // The publisher does not go on before the victim ran out of time and died.
-        crate::victim::on_step(move |here| {
+        on_step(move |here| {
             if here == held_at {
                 if let Some(mut victim) = victim.take() {
                     if is_late {
@@ -768,7 +825,7 @@ fn a_consumer_killed_while_it_gives_up_leaves_the_publisher_to_the_next() {
         } else {
             publisher.publish(&body(0, LONG.len)).unwrap_err()
         };
-        crate::victim::ignore_steps();
+        ignore_steps();
         // It said on the turn that it gave up, and only then it died.
         assert!(matches!(error, Error::Aborted { .. } | Error::PeerDied { .. }), "{error}");
         if what == "reply" {
