@@ -22,7 +22,7 @@
 //! false count of billions costs two looks. Ringing past the largest count leaves none: a tick.
 
 use super::LIBC_FLAVOUR;
-use super::platform::ByAddress;
+use super::address::ByAddress;
 use super::region::Mapping;
 use super::semaphore::{Semaphore, Waited};
 use std::ffi::CString;

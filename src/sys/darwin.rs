@@ -8,19 +8,16 @@
 use super::look::{Found, What};
 use super::process::Started;
 use super::registry::{self, Place};
-use super::semaphore::{Semaphore, Waited};
 use super::{if_there, io_error, retry};
 use nix::fcntl::OFlag;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::ptr::NonNull;
-use std::time::Duration;
 
 #[cfg(target_vendor = "apple")]
 pub(crate) use libc::pthread_atfork;
@@ -36,8 +33,13 @@ use rules::{_CS_DARWIN_USER_CACHE_DIR, PROC_PIDTBSDINFO, proc_bsdinfo, proc_pidi
 #[cfg(not(target_vendor = "apple"))]
 pub(super) use rules::{EV_ADD, EV_ERROR, EV_ONESHOT, EVFILT_PROC, NOTE_EXIT, kevent, kqueue};
 
-pub(crate) use super::address::ByAddress;
 pub(crate) use super::kqueue::Exit;
+#[cfg(feature = "cli")]
+pub(crate) use super::lacks::try_huge_page;
+pub(crate) use super::lacks::{
+    MARK, allow, bytes_free, current_cpu, place_for, reserve, seed, semaphore_file, semaphore_of, unlink_unnamed,
+    wait_at_most,
+};
 pub(crate) use super::registry::Anchor;
 
 /// Of semaphores; see `bells.rs`.
@@ -67,42 +69,6 @@ pub(crate) fn start_time(pid: u32) -> Started {
 pub(crate) fn pid_namespace() -> u64 {
     1
 }
-
-/// There is no public call that tells.
-pub(crate) fn current_cpu() -> Option<u32> {
-    None
-}
-
-/// Shared memory is backed by swap, and takes no reservation.
-pub(crate) fn seed(_object: &OwnedFd, _len: usize) -> io::Result<()> {
-    Ok(())
-}
-
-/// As above.
-pub(crate) fn reserve(_object: &OwnedFd, _base: NonNull<u8>, _len: usize) -> io::Result<()> {
-    Ok(())
-}
-
-/// Large pages cannot be asked for.
-pub(crate) fn place_for(_len: usize) -> Option<NonZeroUsize> {
-    None
-}
-
-/// No file system stands behind it that could tell.
-pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
-    None
-}
-
-/// The kernel applies no umask to semaphores.
-pub(crate) fn allow(_semaphore: &CStr, _mode: u32) {}
-
-/// There is no `sem_timedwait`: a thread ends the sleep. For machines that lack [`ByAddress`], and for measuring.
-pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
-    super::watcher::wait_at_most(semaphore, limit)
-}
-
-/// No mode tells: what is antiphon's has a file in the registry that was used.
-pub(crate) const MARK: u32 = 0;
 
 /// The names in this user's registry: shared memory cannot be listed.
 pub(crate) fn names() -> io::Result<Vec<OsString>> {
@@ -174,21 +140,6 @@ pub(crate) fn read_start(object: &OwnedFd, to: &mut [u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Semaphores cannot be listed.
-pub(crate) fn semaphore_of(_name: &str) -> Option<Option<&str>> {
-    None
-}
-
-/// As above.
-pub(crate) fn semaphore_file(_semaphore: &CStr) -> Option<String> {
-    None
-}
-
-/// There are none.
-pub(crate) fn unlink_unnamed(_name: &str) -> io::Result<()> {
-    Ok(())
-}
-
 /// This user's own cache directory, which other users cannot write.
 pub(super) fn cache_directory() -> io::Result<PathBuf> {
     let mut buffer = [0u8; libc::PATH_MAX as usize];
@@ -207,12 +158,6 @@ pub(crate) const SYSTEM: super::System = super::System::Darwin;
 #[cfg(feature = "cli")]
 pub(crate) fn libc_version() -> String {
     "libSystem".to_owned()
-}
-
-/// Nothing tells which pages there are.
-#[cfg(feature = "cli")]
-pub(crate) fn try_huge_page(_name: &CStr) -> io::Result<Option<bool>> {
-    Ok(None)
 }
 
 /// The directory of the files that carry the locks, whether it is there yet or not.

@@ -7,15 +7,16 @@
 
 use super::look::Found;
 use super::process::Started;
-use super::semaphore::{Semaphore, Waited};
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
 
+#[cfg(feature = "cli")]
+pub(crate) use super::lacks::try_huge_page;
+pub(crate) use super::lacks::{
+    MARK, allow, bytes_free, current_cpu, place_for, reserve, seed, semaphore_file, semaphore_of, unlink_unnamed,
+    wait_at_most,
+};
 pub(crate) use libc::pthread_atfork;
 
 pub(crate) const LIBC_FLAVOUR: u32 = 6;
@@ -45,51 +46,6 @@ pub(crate) fn pid_namespace() -> u64 {
     0
 }
 
-pub(crate) fn current_cpu() -> Option<u32> {
-    None
-}
-
-pub(crate) fn seed(_object: &OwnedFd, _len: usize) -> io::Result<()> {
-    Ok(())
-}
-
-pub(crate) fn reserve(_object: &OwnedFd, _base: NonNull<u8>, _len: usize) -> io::Result<()> {
-    Ok(())
-}
-
-pub(crate) fn place_for(_len: usize) -> Option<NonZeroUsize> {
-    None
-}
-
-pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
-    None
-}
-
-pub(crate) fn allow(_semaphore: &CStr, _mode: u32) {}
-
-pub(crate) fn wait_at_most(semaphore: &Semaphore, limit: Duration) -> Waited {
-    super::watcher::wait_at_most(semaphore, limit)
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct ByAddress(std::convert::Infallible);
-
-impl ByAddress {
-    pub(crate) fn of_this_machine() -> Option<Self> {
-        None
-    }
-
-    pub(crate) fn sleep_while_zero(self, _word: &AtomicU32, _limit: Duration) {
-        match self.0 {}
-    }
-
-    pub(crate) fn wake(self, _word: &AtomicU32) {
-        match self.0 {}
-    }
-}
-
-pub(crate) const MARK: u32 = 0;
-
 /// Nobody can have made anything.
 pub(crate) fn names() -> io::Result<Vec<OsString>> {
     Ok(Vec::new())
@@ -101,18 +57,6 @@ pub(crate) fn find(_name: &OsStr) -> io::Result<Option<Found>> {
 
 pub(crate) fn read_start(_object: &OwnedFd, _to: &mut [u8]) -> io::Result<bool> {
     Ok(false)
-}
-
-pub(crate) fn semaphore_of(_name: &str) -> Option<Option<&str>> {
-    None
-}
-
-pub(crate) fn semaphore_file(_semaphore: &CStr) -> Option<String> {
-    None
-}
-
-pub(crate) fn unlink_unnamed(_name: &str) -> io::Result<()> {
-    Ok(())
 }
 
 /// There is none: whoever looks for one is told why.
@@ -170,11 +114,6 @@ pub(crate) const SYSTEM: super::System = super::System::Linux;
 #[cfg(feature = "cli")]
 pub(crate) fn libc_version() -> String {
     "FreeBSD's".to_owned()
-}
-
-#[cfg(feature = "cli")]
-pub(crate) fn try_huge_page(_name: &CStr) -> io::Result<Option<bool>> {
-    Ok(None)
 }
 
 #[cfg(feature = "cli")]

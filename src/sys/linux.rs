@@ -16,7 +16,6 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 // glibc keeps the semaphore NAME in sem.NAME, musl in NAME, and a 32-bit glibc stores its value otherwise than a
@@ -333,24 +332,6 @@ pub(crate) fn semaphore_of(name: &str) -> Option<Option<&str>> {
 /// begins again (`Semaphore::create_anew`).
 pub(crate) fn unlink_unnamed(name: &str) -> io::Result<()> {
     if_there(super::retry(|| nix::unistd::unlink(&Path::new(DIRECTORY).join(name)))).map(|_| ())
-}
-
-/// Not needed: semaphores have waits with a limit, or the watcher's.
-#[derive(Clone, Copy)]
-pub(crate) struct ByAddress(std::convert::Infallible);
-
-impl ByAddress {
-    pub(crate) fn of_this_machine() -> Option<Self> {
-        None
-    }
-
-    pub(crate) fn sleep_while_zero(self, _word: &AtomicU32, _limit: Duration) {
-        match self.0 {}
-    }
-
-    pub(crate) fn wake(self, _word: &AtomicU32) {
-        match self.0 {}
-    }
 }
 
 /// The region itself.

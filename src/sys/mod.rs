@@ -19,7 +19,6 @@
 //! | `names` | what stands where regions do, as far as the system lists it |
 //! | `find`, `read_start` | what has a name, and the first bytes of it, without a risk to whoever looks |
 //! | `semaphore_of`, `semaphore_file`, `unlink_unnamed` | which names are semaphores' files, as far as they are listed; and what the libc leaves of half-made ones |
-//! | `ByAddress` | waiting for a word of shared memory, where all processes of a machine can; or never |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!
 //! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what tells the living
@@ -35,7 +34,7 @@
 //! A third system has to provide the same list, and shared memory with `shm_open`, named semaphores and descriptor
 //! locks as above. `freebsd.rs` is one that cannot, and says so whenever it is asked.
 
-#[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
+#[cfg_attr(not(any(target_vendor = "apple", antiphon_darwin_rules)), path = "no_address.rs")]
 mod address;
 pub(crate) mod bells;
 pub(crate) mod cell;
@@ -47,6 +46,8 @@ pub(crate) mod deadline;
 pub(crate) mod door;
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
 mod kqueue;
+#[cfg(any(target_vendor = "apple", antiphon_darwin_rules, target_os = "freebsd"))]
+mod lacks;
 pub(crate) mod layout;
 #[cfg(feature = "limits")]
 pub(crate) mod lines;

@@ -100,10 +100,13 @@ fn bare(name: &CStr) -> &OsStr {
 
 /// The name's file, through a description of its own.
 pub(crate) fn open_file(name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>> {
-    let registry = open_directory()?;
+    open_in(&open_directory()?, name, more)
+}
+
+fn open_in(registry: &OwnedFd, name: &CStr, more: OFlag) -> io::Result<Option<OwnedFd>> {
     // Not waited for, should it be a FIFO.
     let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | more;
-    let opened = retry(|| openat(&registry, bare(name), flags, Mode::S_IRUSR | Mode::S_IWUSR));
+    let opened = retry(|| openat(registry, bare(name), flags, Mode::S_IRUSR | Mode::S_IWUSR));
     // A link, a directory, a socket.
     let telling = [libc::ELOOP, libc::EISDIR, libc::ENXIO, libc::EOPNOTSUPP];
     let Some(file) = if_there(opened).map_err(|e| foreign(e, &telling, Some(name)))? else { return Ok(None) };
@@ -130,7 +133,7 @@ pub(super) fn look(name: &CStr) -> io::Result<Place> {
     let there = if_there(fstatat(&registry, bare(name), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(io_error))?;
     match there {
         Some(there) if !is_file(&there) || !is_mine(&there) => Ok(Place::Other(there)),
-        Some(_) => Ok(open_file(name, OFlag::empty())?.map_or(Place::Nothing, Place::File)),
+        Some(_) => Ok(open_in(&registry, name, OFlag::empty())?.map_or(Place::Nothing, Place::File)),
         None => Ok(Place::Nothing),
     }
 }
@@ -236,8 +239,8 @@ impl Anchor {
         let there = if_there(fstatat(&registry, bare(name), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(io_error))?;
         match there {
             Some(there) if self.is(&there)? => Ok(None),
-            Some(_) => open_file(name, OFlag::empty()),
-            None if region::open(name)?.is_some() => open_file(name, OFlag::O_CREAT),
+            Some(_) => open_in(&registry, name, OFlag::empty()),
+            None if region::open(name)?.is_some() => open_in(&registry, name, OFlag::O_CREAT),
             None => Ok(None),
         }
     }
