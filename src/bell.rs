@@ -72,6 +72,8 @@ pub(crate) trait Ring {
     fn take_within(&self, limit: Duration) -> bool;
     /// Takes a token if there is one.
     fn try_take(&self) -> bool;
+    /// Adds a token, and wakes who sleeps.
+    fn post(&self);
 }
 
 impl Ring for Bell<'_> {
@@ -80,6 +82,9 @@ impl Ring for Bell<'_> {
     }
     fn try_take(&self) -> bool {
         Bell::try_take(self)
+    }
+    fn post(&self) {
+        Bell::post(self);
     }
 }
 
@@ -93,6 +98,8 @@ pub(crate) trait Awaited {
     fn arm(&mut self) -> bool;
     /// Takes that back. False where the other end took it, so that a token is due.
     fn disarm(&mut self) -> bool;
+    /// A token was taken that stands for the arming: that is gone.
+    fn called(&mut self) {}
     /// Why one should stop waiting: the time is up, or who was to change the word is gone.
     fn inspect(&mut self) -> Option<Self::Stop>;
     /// How long one may sleep before the next `inspect`.
@@ -336,7 +343,10 @@ pub(crate) fn sleep<A: Awaited>(ring: &impl Ring, owed: &mut u32, awaited: &mut 
             // older is still to come, it comes to the same: one is.
             match owed.checked_sub(1) {
                 Some(left) => *owed = left,
-                None => is_armed = false,
+                None => {
+                    is_armed = false;
+                    awaited.called();
+                }
             }
             if let Some(got) = awaited.look() {
                 stand_down(ring, owed, awaited, is_armed);

@@ -141,6 +141,25 @@ pub enum Error {
         /// The channel's name.
         name: String,
     },
+    /// The block file is ending: no range is given any more.
+    Finished {
+        /// The block file's name.
+        name: String,
+    },
+    /// The block file was cancelled.
+    Cancelled {
+        /// The block file's name.
+        name: String,
+        /// The reason that was given.
+        reason: String,
+    },
+    /// Parts of the block file are missing, and who was to fill them is gone.
+    Unfilled {
+        /// The block file's name.
+        name: String,
+        /// Which bytes of the file.
+        ranges: Vec<std::ops::Range<u64>>,
+    },
     /// Too many bytes for what was asked.
     TooLong {
         /// The channel's name.
@@ -242,7 +261,9 @@ impl Error {
             Error::Disconnected { .. } => Kind::NotConnected,
             Error::TimedOut { .. } => Kind::TimedOut,
             Error::Aborted { .. } | Error::NoReply { .. } => Kind::ConnectionAborted,
-            Error::CallerGone { .. } => Kind::BrokenPipe,
+            Error::CallerGone { .. } | Error::Finished { .. } => Kind::BrokenPipe,
+            Error::Cancelled { .. } => Kind::ConnectionAborted,
+            Error::Unfilled { .. } => Kind::UnexpectedEof,
             Error::NoSpace { .. } => Kind::StorageFull,
             Error::NotAChannel { .. } | Error::NameCollision { .. } | Error::HoldsMessage { .. } => {
                 Kind::AlreadyExists
@@ -315,6 +336,17 @@ impl fmt::Display for Error {
             }
             Error::NotFound { name } => {
                 write!(f, "there is no channel {name:?}: create it first, or use open_or_create")
+            }
+            Error::Finished { name } => {
+                write!(f, "the block file {name} is ending: whoever finished it wanted nothing more")
+            }
+            Error::Cancelled { name, reason } => write!(f, "the block file {name} was cancelled: {reason}"),
+            Error::Unfilled { name, ranges } => {
+                write!(f, "the block file {name} has no bytes ")?;
+                for (nth, range) in ranges.iter().enumerate() {
+                    write!(f, "{}{} to {}", if nth > 0 { ", " } else { "" }, range.start, range.end)?;
+                }
+                write!(f, ", and who was to write them is gone: a writer that claims gets them first")
             }
             Error::InUse { name, pid } => write!(
                 f,

@@ -20,6 +20,7 @@
 #![deny(unsafe_code)] // Lifted in its homes alone: `sys`, and each floor's memory module.
 
 mod bell;
+pub mod blocks;
 pub mod census;
 pub mod channel;
 mod error;

@@ -70,6 +70,21 @@ pub const ALL: &[&str] = &[
     "reclaim:all-dead",
 ];
 
+/// Every step of a block file's life that a channel's has not.
+pub const OF_BLOCKS: &[&str] = &[
+    "claim:claimed",
+    "claim:ticket",
+    "claim:given",
+    "claim:ranged",
+    "claim:adopted",
+    "complete:filled",
+    "complete:passed",
+    "finish:ending",
+    "take:taken",
+    "free:passed",
+    "block:called",
+];
+
 static WATCH: OnceLock<fn(&'static str)> = OnceLock::new();
 
 /// Has `watch` told of every step that this process comes to. The first one set stays.
@@ -83,7 +98,7 @@ pub(crate) fn reached(step: &'static str) {
     }
 }
 
-/// Marks a step by its name in [`ALL`]; or by one of two, for the publisher and for the consumer.
+/// Marks a step by its name in [`ALL`] or [`OF_BLOCKS`]; or by one of two, for the publisher and for the consumer.
 macro_rules! step {
     ($step:literal) => {
         #[cfg(feature = "steps")]

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::name::Name;
 use crate::sys::deadline::Deadline;
 use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
+use crate::sys::region::{HeadAt, Mapping};
 use crate::sys::seat::Taken;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,8 +17,7 @@ static KIND: Kind = Kind {
     magic: MAGIC,
     layout_version: VERSION,
     overhead: HEADER_BYTES,
-    // Relaxed: released with the magic.
-    fill_in: |region| Memory(region).header().turn.word.store(Word::FIRST.0, Relaxed),
+    head: HeadAt::Start,
     holds_message: |region| {
         let word = Memory(region).turn().look(Side::Consumer);
         word.is_ok_and(|word| word.content() == Some(Content::Message))
@@ -31,7 +31,9 @@ impl Shared {
     /// What is made has these `flags`.
     pub(crate) fn attach(name: Name, intent: Intent, options: ChannelOptions, flags: u32) -> Result<Self, Error> {
         let blueprint = Blueprint { total: options.region_bytes()?, mode: options.mode, flags };
-        Attachment::attach(name, intent, &KIND, blueprint).map(Shared)
+        // Relaxed: released with the magic.
+        let fill_in = |region: &Mapping| Memory(region).header().turn.word.store(Word::FIRST.0, Relaxed);
+        Attachment::attach(name, intent, &KIND, blueprint, &fill_in).map(Shared)
     }
 
     pub(crate) fn unlink(name: &Name) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use super::ping_pong::{self, Between, MOST_BYTES, Way};
 use super::processors::Places;
 use super::semaphores;
 use crate::sys::lines::{Board, Line};
-use crate::sys::region::{self, GRANULE, Mapping};
+use crate::sys::region::{self, GRANULE, HeadAt, Mapping};
 use crate::sys::semaphore::{Semaphore, Waited};
 use crate::sys::{nonce, processor};
 use std::ffi::CString;
@@ -267,7 +267,7 @@ impl Names {
         // As a channel's memory is made: on pages of the same size.
         crate::sys::seed(&object, len)?;
         region::set_len(&object, len)?;
-        let mapping = Mapping::new(&object, len)?;
+        let mapping = Mapping::new(&object, len, HeadAt::Start)?;
         mapping.reserve(&object)?;
         let mine = Semaphore::create_anew(&self.bells[0], 0o600)?;
         let theirs = Semaphore::create_anew(&self.bells[1], 0o600)?;
@@ -280,7 +280,11 @@ impl Names {
         let theirs = Semaphore::open(&self.bells[0])?.ok_or(io::ErrorKind::NotFound)?;
         let mine = Semaphore::open(&self.bells[1])?.ok_or(io::ErrorKind::NotFound)?;
         let bells = Bells { mine, theirs };
-        Ok(Shared { mapping: Mapping::new(&object, payload(2))?, bells, is_partner_gone: AtomicBool::new(false) })
+        Ok(Shared {
+            mapping: Mapping::new(&object, payload(2), HeadAt::Start)?,
+            bells,
+            is_partner_gone: AtomicBool::new(false),
+        })
     }
 
     fn unlink(&self) {

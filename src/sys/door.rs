@@ -40,7 +40,7 @@ use super::deadline::Deadline;
 use super::layout::{Difference, Differs, MAKING, PERSISTENT, PRIVATE};
 use super::peer::TICK;
 use super::process::{self, Who};
-use super::region::{self, Mapping};
+use super::region::{self, HeadAt, Mapping};
 use super::seat::{Care, DOOR_BYTE, SeatNumber, Seats, Sitter, Taken};
 use super::semaphore::Semaphore;
 use super::{Anchor, lock};
@@ -50,6 +50,7 @@ use crate::steps::step;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -77,8 +78,7 @@ pub(crate) struct Kind {
     pub(crate) layout_version: u32,
     /// Bytes that are not payload.
     pub(crate) overhead: usize,
-    /// Fills in what the floor needs; everything else is zero.
-    pub(crate) fill_in: fn(&Mapping),
+    pub(crate) head: HeadAt,
     /// Whether something was acknowledged that nobody has consumed.
     pub(crate) holds_message: fn(&Mapping) -> bool,
 }
@@ -188,8 +188,15 @@ fn not_found(name: &Name) -> Error {
 }
 
 impl Attachment {
-    /// Does what `intent` says with `name`.
-    pub(crate) fn attach(name: Name, intent: Intent, kind: &'static Kind, new: Blueprint) -> Result<Self, Error> {
+    /// Does what `intent` says with `name`. `fill_in` fills in what the floor needs in a region that is made anew,
+    /// where everything else is zero.
+    pub(crate) fn attach(
+        name: Name,
+        intent: Intent,
+        kind: &'static Kind,
+        new: Blueprint,
+        fill_in: &dyn Fn(&Mapping),
+    ) -> Result<Self, Error> {
         let forks = process::count_forks();
         let me = Who::mine();
         let system_name = name.region();
@@ -236,7 +243,7 @@ impl Attachment {
                     remove_names(&name, &anchor, None)?;
                     return Err(not_found(&name));
                 }
-                Standing::Nothing => entering.build(new).inspect_err(|_| {
+                Standing::Nothing => entering.build(new, fill_in).inspect_err(|_| {
                     // Nothing is left behind; the first error is the one that matters.
                     if remove_names(&name, &anchor, None).is_err() {
                         // Semaphores of another user's stay, and what was made here would be in that one's way.
@@ -300,6 +307,21 @@ impl Attachment {
     pub(crate) fn look(&self, end: usize, care: Care) -> Result<Sitter, Error> {
         let sitter = self.seats().look(SeatNumber::of_end(end), care);
         sitter.map_err(|e| system(&self.name, "fcntl", e))
+    }
+
+    /// Who sits in a seat that an attachment has for itself.
+    pub(crate) fn look_at(&self, number: SeatNumber, care: Care) -> Result<Sitter, Error> {
+        self.seats().look(number, care).map_err(|e| system(&self.name, "fcntl", e))
+    }
+
+    /// This attachment's own seat.
+    pub(crate) fn handle(&self) -> Taken {
+        self.handle
+    }
+
+    /// What the holder of a seat is here for. Its own word.
+    pub(crate) fn role(&self, number: SeatNumber) -> &AtomicU32 {
+        &self.mapping.head().seats[usize::from(number.index())].role
     }
 
     /// Who an end's record names: to be confirmed by the system.
@@ -394,7 +416,7 @@ impl Attachment {
     fn leads_here(&self) -> bool {
         // Relaxed: if the name leads to this memory, it is the same number, whatever a peer may have written there.
         let nonce = self.mapping.head().identity.nonce.load(Relaxed);
-        self.anchor.leads_here(&self.name.region(), nonce).unwrap_or(false)
+        self.anchor.leads_here(&self.name.region(), nonce, self.kind.head).unwrap_or(false)
     }
 
     pub(crate) fn is_private(&self) -> bool {
@@ -546,7 +568,7 @@ impl Entering<'_> {
         if !region::can_have(len as u64) {
             return Err(not_a_channel(name, "its length is none that a channel has"));
         }
-        let mapping = Mapping::new(&object, len).map_err(|e| system(name, "mmap", e))?;
+        let mapping = Mapping::new(&object, len, self.kind.head).map_err(|e| system(name, "mmap", e))?;
         let identity = &mapping.head().identity;
         // EDGE made (acquire): everything that the maker filled in.
         match identity.magic.load(Acquire) {
@@ -603,7 +625,7 @@ impl Entering<'_> {
     }
 
     /// Makes a region where there is nothing.
-    fn build(&self, new: Blueprint) -> Result<(Mapping, Bells, Taken), Error> {
+    fn build(&self, new: Blueprint, fill_in: &dyn Fn(&Mapping)) -> Result<(Mapping, Bells, Taken), Error> {
         let name = self.name;
         let Blueprint { total, mode, flags } = new;
         let object = Anchor::object(&name.region(), mode);
@@ -623,10 +645,11 @@ impl Entering<'_> {
         reserved(super::seed(&object, total))?;
         region::set_len(&object, total).map_err(|e| system(name, "ftruncate", e))?;
         step!("create:sized");
-        let region = Mapping::new(&object, total).map_err(|e| system(name, "mmap", e))?;
+        let region = Mapping::new(&object, total, self.kind.head).map_err(|e| system(name, "mmap", e))?;
         reserved(region.reserve(&object))?;
         step!("create:reserved");
-        self.fill_in(&region, flags);
+        self.identify(&region, flags);
+        fill_in(&region);
         step!("create:filled");
         let bells = self.new_bells(mode)?;
         step!("create:belled");
@@ -638,7 +661,7 @@ impl Entering<'_> {
         Ok((region, bells, handle))
     }
 
-    fn fill_in(&self, region: &Mapping, flags: u32) {
+    fn identify(&self, region: &Mapping, flags: u32) {
         let identity = &region.head().identity;
         // Relaxed throughout: released with the magic.
         identity.magic.store(MAKING, Relaxed);
@@ -653,7 +676,6 @@ impl Entering<'_> {
         identity.maker_namespace.store(self.me.namespace, Relaxed);
         identity.created_unix_ms.store(super::unix_millis(), Relaxed);
         identity.set_full_name(self.name.as_str().as_bytes());
-        (self.kind.fill_in)(region);
     }
 
     fn new_bells(&self, mode: u32) -> Result<Bells, Error> {

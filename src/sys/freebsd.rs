@@ -7,6 +7,7 @@
 
 use super::look::Found;
 use super::process::Started;
+use super::region::HeadAt;
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -71,7 +72,7 @@ impl Anchor {
         Self::find(name)?.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn leads_here(&self, _name: &CStr, _nonce: u64) -> io::Result<bool> {
+    pub(crate) fn leads_here(&self, _name: &CStr, _nonce: u64, _head: HeadAt) -> io::Result<bool> {
         match self.0 {}
     }
 

@@ -1,4 +1,4 @@
-//! What every region begins with: who made it, and who is attached.
+//! What every region has: who made it, and who is attached.
 //!
 //! All fields are atomics, since another process may write any of them at any time: a value is loaded once, and the
 //! copy is what gets checked and used.
@@ -108,7 +108,9 @@ pub(crate) struct Seat {
     pub(crate) anchor: AtomicU64,
     pub(crate) since_unix_ms: AtomicU64,
     pub(crate) pid: AtomicU32,
-    _spare: [u8; 20],
+    /// What its holder is here for, in the floor's own words; 0 where the seat says it all.
+    pub(crate) role: AtomicU32,
+    _spare: [u8; 16],
 }
 
 /// What one end sleeps on where bells are words of the region; zeros where they are semaphores. See `bells.rs`.
@@ -118,7 +120,7 @@ pub(crate) struct BellLine {
     _spare: [u8; 124],
 }
 
-/// The first 8 KiB of a region.
+/// The first 8 KiB of what a region has beside its payload.
 #[repr(C)]
 pub(crate) struct Head {
     pub(crate) identity: Identity,
@@ -149,6 +151,7 @@ const_assert_eq!(offset_of!(Seat, namespace), 16);
 const_assert_eq!(offset_of!(Seat, anchor), 24);
 const_assert_eq!(offset_of!(Seat, since_unix_ms), 32);
 const_assert_eq!(offset_of!(Seat, pid), 40);
+const_assert_eq!(offset_of!(Seat, role), 44);
 
 const_assert_eq!(size_of::<BellLine>(), 128);
 const_assert_eq!(offset_of!(BellLine, tokens), 0);

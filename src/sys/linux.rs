@@ -4,6 +4,7 @@
 
 use super::look::{Found, What};
 use super::process::Started;
+use super::region::HeadAt;
 use super::semaphore::{Semaphore, Waited};
 use super::{if_there, io_error, region};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, open};
@@ -137,9 +138,10 @@ const HUGE: usize = 2 * 1024 * 1024;
 const MADV_COLLAPSE: libc::c_int = 25;
 
 /// Takes the first page of each huge one, before the object has a length: who opens a half-made one looks at its
-/// first page, and the others are what a huge page can grow from.
+/// first page, or that of its last granule, and the others are what a huge page can grow from.
 pub(crate) fn seed(object: &OwnedFd, len: usize) -> io::Result<()> {
-    (0..len).step_by(HUGE).try_for_each(|offset| take(object, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, 4096))
+    let mut pages = (0..len).step_by(HUGE).chain([len.saturating_sub(region::GRANULE)]);
+    pages.try_for_each(|offset| take(object, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, 4096))
 }
 
 /// Takes every page now, by huge ones as far as the kernel has them to give.
@@ -358,7 +360,7 @@ impl Anchor {
     }
 
     /// Whether the name still leads to this very object.
-    pub(crate) fn leads_here(&self, name: &CStr, _nonce: u64) -> io::Result<bool> {
+    pub(crate) fn leads_here(&self, name: &CStr, _nonce: u64, _head: HeadAt) -> io::Result<bool> {
         match region::open(name) {
             Ok(Some(other)) => Ok(identity(&other)? == identity(&self.file)?),
             Ok(None) => Ok(false),
@@ -373,7 +375,7 @@ impl Anchor {
     /// Takes back what `find_or_make` may have made, where nothing came of it. Under the door.
     pub(crate) fn undo(&self, name: &CStr) -> io::Result<()> {
         let is_ours = region::len(&self.file)? == Some(0) && region::is_mine(&self.file)?;
-        if is_ours && self.leads_here(name, 0)? {
+        if is_ours && self.leads_here(name, 0, HeadAt::Start)? {
             region::unlink(name)?;
         }
         Ok(())
@@ -453,7 +455,7 @@ pub(crate) fn try_huge_page(name: &CStr) -> io::Result<Option<bool>> {
     region::unlink(name)?;
     seed(&object, HUGE)?;
     region::set_len(&object, HUGE)?;
-    let mapping = region::Mapping::new(&object, HUGE)?;
+    let mapping = region::Mapping::new(&object, HUGE, region::HeadAt::Start)?;
     Ok(NonNull::new(mapping.at(0, HUGE)).map(|base| collapse(base, HUGE)))
 }
 

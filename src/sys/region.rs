@@ -67,10 +67,28 @@ pub(crate) fn is_mine(fd: &OwnedFd) -> io::Result<bool> {
     Ok(fstat(fd).map_err(io_error)?.st_uid == nix::unistd::geteuid().as_raw())
 }
 
+/// Where in a region its [`Head`] stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadAt {
+    Start,
+    /// At the start of the last granule.
+    End,
+}
+
+impl HeadAt {
+    pub(crate) fn offset(self, len: usize) -> usize {
+        match self {
+            HeadAt::Start => 0,
+            HeadAt::End => len.saturating_sub(GRANULE),
+        }
+    }
+}
+
 /// A shared mapping of a whole object.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
+    head: usize,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread; it is unmapped once, by Drop.
@@ -79,15 +97,15 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes of `object`.
-    pub(crate) fn new(object: &OwnedFd, len: usize) -> io::Result<Self> {
+    /// Maps the first `len` bytes of `object`, which has its head there.
+    pub(crate) fn new(object: &OwnedFd, len: usize, head: HeadAt) -> io::Result<Self> {
         let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let (place, flags) = (platform::place_for(len), MapFlags::MAP_SHARED);
         // SAFETY: without MAP_FIXED an address is a wish. Where something is mapped by now, the kernel chooses
         // another.
         let base = unsafe { mmap(place, length, protection, flags, object.as_fd(), 0) }.map_err(io_error)?;
-        Ok(Mapping { base: base.cast(), len })
+        Ok(Mapping { base: base.cast(), len, head: head.offset(len) })
     }
 
     /// Takes every page of `object`, which this is a mapping of, so that touching them cannot fail.
@@ -122,19 +140,19 @@ impl Mapping {
         let _ = line; // Not measured elsewhere.
     }
 
-    /// What every region begins with.
+    /// What every region has.
     #[inline]
     pub(crate) fn head(&self) -> &Head {
-        let head = self.at(0, size_of::<Head>()).cast::<Head>();
+        let head = self.at(self.head, size_of::<Head>()).cast::<Head>();
         // SAFETY: that many mapped bytes, at a page; every field is an atomic or never touched, and any bytes are
         // valid for those.
         unsafe { &*head }
     }
 
-    /// Whether nothing was ever written to the first page.
+    /// Whether nothing was ever written to the head's first page.
     pub(crate) fn is_blank(&self) -> bool {
         let mut page = [0; 4096];
-        self.read(0, &mut page);
+        self.read(self.head, &mut page);
         page == [0; 4096]
     }
 

@@ -28,8 +28,7 @@
 //! Otherwise the nonce in the file is for those who look on (a file whose region is another by now); and a file
 //! without one, made for what turned out to be no channel, is taken away again.
 
-use super::layout::Head;
-use super::region::{self, Mapping};
+use super::region::{self, HeadAt, Mapping};
 use super::{if_there, io_error, retry};
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
@@ -213,15 +212,16 @@ impl Anchor {
 
     /// Whether the name still leads to the region of that nonce, whatever became of the file; or to the file that was
     /// last that region's, and to no region. Under the door.
-    pub(crate) fn leads_here(&self, name: &CStr, nonce: u64) -> io::Result<bool> {
+    pub(crate) fn leads_here(&self, name: &CStr, nonce: u64, head: HeadAt) -> io::Result<bool> {
         let Some(object) = region::open(name)? else {
             let is_its_file = Record::read(self.as_fd())?.is_some_and(|record| record.nonce == nonce);
             return Ok(is_its_file && self.probe(name)?.is_some());
         };
-        if region::len(&object)?.unwrap_or(0) < size_of::<Head>() as u64 {
+        let len = region::len(&object)?.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+        if !region::can_have(len as u64) {
             return Ok(false);
         }
-        let there = Mapping::new(&object, size_of::<Head>())?;
+        let there = Mapping::new(&object, len, head)?;
         // Relaxed: what has another one, or none yet, is not this region.
         Ok(there.head().identity.nonce.load(Relaxed) == nonce)
     }

@@ -72,6 +72,16 @@ impl SeatNumber {
         head.seats[self.0].since_unix_ms.load(Relaxed)
     }
 
+    /// Its place among all seats.
+    pub(crate) fn index(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// `None` where there is no such seat.
+    pub(crate) fn of_index(index: u8) -> Option<Self> {
+        (usize::from(index) < SEATS).then_some(SeatNumber(usize::from(index)))
+    }
+
     fn byte(self, generation: u32) -> u64 {
         // Below 64 stands the door alone: generations start at 1.
         u64::from(generation) * 64 + self.0 as u64
@@ -224,6 +234,7 @@ impl<'a> Seats<'a> {
             seat.namespace.store(me.namespace, Relaxed);
             seat.anchor.store(self.anchor, Relaxed);
             seat.since_unix_ms.store(super::unix_millis(), Relaxed);
+            seat.role.store(0, Relaxed);
             // EDGE seat (release): the record before its word.
             seat.word.store(u64::from(generation) << 32 | u64::from(SEATED), Release);
             return Ok(Ok(Taken { number, generation }));

@@ -8,7 +8,7 @@ use super::{
     Died, Dies, End, Limit, Outcomes, Received, Region, Sent, both, end_a_consumer, explore, replace_a_publisher,
     send_long,
 };
-use crate::bell::{Awaited, sleep};
+use crate::bell::{Awaited, Ring, sleep};
 use crate::error::Delivered;
 use loom::sync::atomic::AtomicU64;
 use std::rc::Rc;

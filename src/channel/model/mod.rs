@@ -81,13 +81,6 @@ impl Bell {
         Bell { due: Mutex::new(Due::default()), rung: Condvar::new() }
     }
 
-    fn post(&self) {
-        let mut due = self.due.lock().unwrap();
-        due.tokens += 1;
-        assert!(due.tokens <= 2, "three tokens on one bell");
-        self.rung.notify_one();
-    }
-
     /// Time goes on: the sleeper, or the next one to sleep, wakes without a token.
     fn tick(&self) {
         self.due.lock().unwrap().ticks += 1;
@@ -120,6 +113,13 @@ impl Ring for Bell {
 
     fn try_take(&self) -> bool {
         self.take_within(Duration::ZERO)
+    }
+
+    fn post(&self) {
+        let mut due = self.due.lock().unwrap();
+        due.tokens += 1;
+        assert!(due.tokens <= 2, "three tokens on one bell");
+        self.rung.notify_one();
     }
 }
 

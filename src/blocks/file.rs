@@ -1,0 +1,553 @@
+//! One process's attachment to a block file: what it is, who else has it open, what became of them.
+
+use super::hall::{End, Got, Hall, Side};
+use super::layout::{MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
+use super::memory::Memory;
+use super::options::{BlockFileOptions, FileId};
+use super::word::{Last, Owner, State, Table};
+use crate::bell::{Awaited, Wait, Waiter};
+use crate::error::{Delivered, Error};
+use crate::name::Name;
+use crate::sys::bells::Bell;
+use crate::sys::deadline::Deadline;
+use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
+use crate::sys::layout::SEATS;
+use crate::sys::peer::{SPIN_LOOK, TICK};
+use crate::sys::region::{HeadAt, Mapping};
+use crate::sys::seat::{Care, SeatNumber, Sitter};
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A block file's regions.
+static KIND: Kind = Kind {
+    magic: MAGIC,
+    layout_version: VERSION,
+    overhead: STATE_BYTES,
+    head: HeadAt::End,
+    holds_message: |region| {
+        let state = Memory(region).state();
+        // Relaxed: under the door, with everybody gone.
+        let is_cancelled = Last(state.next.word.load(Relaxed)).is_cancelled();
+        !is_cancelled && state.records.iter().any(|record| record.word.load(Relaxed) != 0)
+    },
+};
+
+/// How many claims go by between two looks around, where none of them has to wait.
+const CLAIMS_TO_A_LOOK: u32 = 64;
+
+/// One process's attachment.
+pub(crate) struct Shared {
+    attachment: Attachment,
+    me: Owner,
+    // As they were when this came: a peer may write others at any time.
+    base: u64,
+    block_bytes: u64,
+    blocks: usize,
+    /// By side: how many of this process play it.
+    players: Mutex<[u32; 2]>,
+}
+
+impl Shared {
+    pub(crate) fn attach(id: FileId, intent: Intent, options: &BlockFileOptions, name: &[u8]) -> Result<Self, Error> {
+        let total = options.region_bytes()?;
+        let blueprint = Blueprint { total, mode: options.mode, flags: 0 };
+        let fill_in = |region: &Mapping| {
+            let about = &Memory(region).state().about;
+            // Relaxed: released with the magic.
+            about.block_bytes.store(options.block_bytes as u64, Relaxed);
+            about.blocks.store(options.blocks as u64, Relaxed);
+            about.base.store(options.offset, Relaxed);
+            about.name.set(name);
+        };
+        let attachment = Attachment::attach(id.name()?, intent, &KIND, blueprint, &fill_in)?;
+        let about = &Memory(&attachment.mapping).state().about;
+        // Relaxed: acquired with the magic. Each is loaded once.
+        let (block_bytes, blocks) = (about.block_bytes.load(Relaxed), about.blocks.load(Relaxed));
+        let base = about.base.load(Relaxed);
+        let room = (attachment.mapping.len() - STATE_BYTES) as u64;
+        let fits = block_bytes > 0 && (1..=MOST_BLOCKS as u64).contains(&blocks) && block_bytes <= room / blocks;
+        if !fits {
+            return Err(Error::Corrupt { name: id.to_string(), what: "blocks that do not fit into the region" });
+        }
+        let handle = attachment.handle();
+        let me = Owner { seat: handle.number.index(), generation: handle.generation };
+        Ok(Shared { attachment, me, base, block_bytes, blocks: blocks as usize, players: Mutex::default() })
+    }
+
+    pub(crate) fn unlink(id: FileId) -> Result<(), Error> {
+        Attachment::unlink(&id.name()?, &KIND)
+    }
+
+    pub(crate) fn memory(&self) -> Memory<'_> {
+        Memory(&self.attachment.mapping)
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.attachment.mapping
+    }
+
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.block_bytes as usize
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.attachment.name
+    }
+
+    #[inline]
+    pub(crate) fn check_fork(&self) -> Result<(), Error> {
+        self.attachment.check_fork()
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.attachment.is_forked()
+    }
+
+    #[inline]
+    pub(crate) fn hall(&self) -> Hall<'_, AtomicU64, Bell<'_>> {
+        let state = self.memory().state();
+        let table = Table {
+            next: &state.next.word,
+            records: &state.records[..self.blocks],
+            base: self.base,
+            block_bytes: self.block_bytes,
+        };
+        Hall {
+            table,
+            armed: state.armed.each_ref().map(|line| &line.word),
+            bells: [self.attachment.bell(0), self.attachment.bell(1)],
+            loose: state.loose.each_ref().map(|line| &line.word),
+            me: self.me,
+        }
+    }
+
+    /// Whether this very process plays a side.
+    fn plays(&self, side: Side) -> bool {
+        // Relaxed: as in `play`.
+        let role = SeatNumber::of_index(self.me.seat).map(|number| self.attachment.role(number).load(Relaxed));
+        role.is_some_and(|role| role & role_of(side) != 0)
+    }
+
+    /// Whether somebody of a side has a block that it can do nothing with any more.
+    fn left_blocks(&self, side: Side, care: Care) -> Result<bool, Error> {
+        let hall = self.hall();
+        for block in 0..self.blocks {
+            let owner = match hall.table.look(block).state() {
+                State::Claimed(owner) if side == Side::Writers => owner,
+                State::Taken(owner) if side == Side::Readers => owner,
+                _ => continue,
+            };
+            if owner == Owner::NOBODY || (owner != self.me && self.is_gone(owner, care)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether an owner can do nothing any more with what it has.
+    fn is_gone(&self, owner: Owner, care: Care) -> Result<bool, Error> {
+        let Some(number) = SeatNumber::of_index(owner.seat) else { return Ok(true) };
+        Ok(match self.attachment.look_at(number, care)? {
+            Sitter::Alive { generation, .. } => generation != owner.generation,
+            Sitter::Nobody | Sitter::Left { .. } | Sitter::Dead { .. } => true,
+        })
+    }
+
+    /// One more of this process plays a side, or one fewer: its seat says which sides it plays.
+    fn play(&self, side: Side, change: impl FnOnce(&mut u32)) {
+        if self.is_forked() {
+            return;
+        }
+        let mut players = self.players.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut players[side as usize]);
+        let plays = players[side as usize] > 0;
+        if let Some(number) = SeatNumber::of_index(self.me.seat) {
+            let role = self.attachment.role(number);
+            // Relaxed: what hangs on it is looked at again and again.
+            match plays {
+                true => role.fetch_or(role_of(side), Relaxed),
+                false => role.fetch_and(!role_of(side), Relaxed),
+            };
+        }
+        if !plays {
+            // So that the other side sees at once that somebody left.
+            self.hall().ring(side.other());
+        }
+    }
+
+    /// The ranges that were given to writers who are gone, and that nobody fills now.
+    pub(crate) fn missing(&self) -> Result<Vec<Range<u64>>, Error> {
+        let hall = self.hall();
+        let mut missing = Vec::new();
+        for block in 0..self.blocks {
+            if let State::Claimed(owner) = hall.table.look(block).state() {
+                if owner == Owner::NOBODY || self.is_gone(owner, Care::LockAndPid)? {
+                    if let Some(offset) = hall.table.range_of(block) {
+                        missing.push(offset..offset.saturating_add(self.block_bytes));
+                    }
+                }
+            }
+        }
+        missing.sort_unstable_by_key(|range| range.start);
+        Ok(missing)
+    }
+
+    /// Why the file was cancelled.
+    pub(crate) fn reason(&self) -> String {
+        String::from_utf8_lossy(&self.memory().state().about.reason.get()).into_owned()
+    }
+
+    /// Cancels the file. The first reason stays.
+    pub(crate) fn cancel(&self, reason: &str) {
+        let about = &self.memory().state().about;
+        // Relaxed: the reason is released with the word that says that the file is cancelled.
+        if about.has_reason.swap(1, Relaxed) == 0 {
+            about.reason.set(reason.as_bytes());
+        }
+        self.hall().cancel();
+    }
+
+    pub(crate) fn corrupt(&self, what: &'static str) -> Error {
+        Error::Corrupt { name: self.name().to_string(), what }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.attachment.leave();
+    }
+}
+
+fn role_of(side: Side) -> u32 {
+    1 << side as u32
+}
+
+/// One that plays a side, for as long as this lives: a writer or a reader, and the blocks that it has in hand.
+pub(crate) struct Role {
+    pub(crate) shared: Arc<Shared>,
+    side: Side,
+}
+
+impl Role {
+    pub(crate) fn new(shared: &Arc<Shared>, side: Side) -> Arc<Self> {
+        shared.play(side, |players| *players += 1);
+        Arc::new(Role { shared: Arc::clone(shared), side })
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.shared.play(self.side, |players| *players -= 1);
+    }
+}
+
+/// Why waiting ended without a block.
+enum Stop {
+    TimedOut,
+    Died {
+        seat: usize,
+        generation: u32,
+        pid: u32,
+    },
+    /// Nobody of the other side is there any more.
+    Left,
+    /// The writers of this side are gone that were to fill something.
+    Unfilled,
+    /// Boxed, so that success stays small.
+    Failed(Box<Error>),
+}
+
+/// What one waiting end knows of the others.
+pub(crate) struct Others {
+    /// By seat: the generation whose death the user was told of.
+    told: [u32; SEATS],
+    /// Somebody of the other side was there, and the user was not told since that nobody is.
+    were_there: bool,
+    looked: Instant,
+    looked_at_processes: Instant,
+    /// How loose blocks were when none of them was to be adopted; nothing where one has to look.
+    looseness: Option<u64>,
+    claims: u32,
+}
+
+impl Others {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Others {
+            told: [0; SEATS],
+            were_there: false,
+            looked: now,
+            looked_at_processes: now,
+            looseness: None,
+            claims: 0,
+        }
+    }
+
+    /// What became of them since the last look.
+    fn news(&mut self, shared: &Shared, side: Side, now: Instant) -> Result<Option<Stop>, Error> {
+        if now.duration_since(self.looked) < SPIN_LOOK {
+            return Ok(None);
+        }
+        self.looked = now;
+        let care = if now.duration_since(self.looked_at_processes) < TICK { Care::Lock } else { Care::LockAndPid };
+        if care == Care::LockAndPid {
+            self.looked_at_processes = now;
+        }
+        let (mut died, mut are_there) = (None, false);
+        for number in SeatNumber::handles().filter(|number| number.index() != shared.me.seat) {
+            let seat = usize::from(number.index());
+            // Relaxed: its own word, which may lie.
+            let role = shared.attachment.role(number).load(Relaxed);
+            match shared.attachment.look_at(number, care)? {
+                Sitter::Alive { .. } => are_there |= role & role_of(side.other()) != 0,
+                Sitter::Dead { generation, pid }
+                    if self.told[seat] != generation && role & role_of(side.other()) != 0 =>
+                {
+                    died = died.or(Some(Stop::Died { seat, generation, pid }));
+                }
+                _ => {}
+            }
+        }
+        if shared.left_blocks(side, care)? {
+            self.looseness = None;
+        }
+        are_there |= shared.plays(side.other());
+        let left = self.were_there && !are_there;
+        self.were_there |= are_there;
+        Ok(died.or(left.then_some(Stop::Left)))
+    }
+
+    fn told(&mut self, stop: &Stop) {
+        match stop {
+            Stop::Died { seat, generation, .. } => self.told[*seat] = *generation,
+            Stop::Left => self.were_there = false,
+            Stop::TimedOut | Stop::Unfilled | Stop::Failed(_) => {}
+        }
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Copy)]
+pub(crate) enum Wish {
+    /// A block; a writer's with this range.
+    Block { chosen: Option<u64> },
+    /// That every range that was given is filled.
+    Filled,
+}
+
+/// One end at work: a thread of a process of one side.
+pub(crate) struct Desk {
+    pub(crate) role: Arc<Role>,
+    pub(crate) side: Side,
+    pub(crate) waiter: Waiter,
+    pub(crate) others: Others,
+}
+
+impl Desk {
+    pub(crate) fn new(shared: &Arc<Shared>, side: Side, wait: Wait) -> Self {
+        Desk { role: Role::new(shared, side), side, waiter: Waiter::new(wait), others: Others::new() }
+    }
+
+    /// For another thread.
+    pub(crate) fn another(&self) -> Self {
+        Desk::new(&self.role.shared, self.side, self.waiter.policy)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.role.shared
+    }
+
+    /// One look, without waiting: a block, the end, or neither.
+    #[inline]
+    pub(crate) fn try_get(&mut self, wish: Wish) -> Result<Option<Result<Got, End>>, Error> {
+        let shared = &self.role.shared;
+        shared.check_fork()?;
+        let mut wanted = Wanted::new(shared, self.side, &mut self.others, wish, Deadline::NEVER);
+        let got = wanted.look();
+        match (got, wanted.failed.take()) {
+            (None, Some(error)) => Err(error),
+            (got, _) => Ok(got),
+        }
+    }
+
+    /// Waits for it until `deadline`.
+    #[inline]
+    pub(crate) fn get(
+        &mut self,
+        wish: Wish,
+        deadline: Deadline,
+        call: &'static str,
+    ) -> Result<Result<Got, End>, Error> {
+        // Whoever claims a block holds the file open.
+        if let Some(got) = self.try_get(wish)? {
+            return Ok(got);
+        }
+        self.wait(wish, deadline, call)
+    }
+
+    #[inline(never)]
+    fn wait(&mut self, wish: Wish, deadline: Deadline, call: &'static str) -> Result<Result<Got, End>, Error> {
+        let shared = &self.role.shared;
+        let mut wanted = Wanted::new(shared, self.side, &mut self.others, wish, deadline);
+        let hall = shared.hall();
+        let bell = &hall.bells[self.side as usize];
+        let stop = match self.waiter.wait(bell, &mut wanted, crate::sys::only_one_cpu) {
+            Ok(got) => {
+                if got.is_err() {
+                    hall.ring(self.side); // Others wait for the end as well.
+                }
+                return Ok(got);
+            }
+            Err(stop) => stop,
+        };
+        // A call that was taken and not followed is passed on.
+        hall.ring(self.side);
+        self.others.told(&stop);
+        Err(self.stopped(stop, call))
+    }
+
+    #[cold]
+    fn stopped(&self, stop: Stop, call: &'static str) -> Error {
+        let shared = &self.role.shared;
+        let name = shared.name().to_string();
+        let peer = if self.side == Side::Writers { "reader" } else { "writer" };
+        match stop {
+            Stop::TimedOut => Error::TimedOut { name, call, delivered: Delivered::No },
+            Stop::Died { pid, .. } => Error::PeerDied { name, peer, pid, delivered: Delivered::No, is_final: false },
+            Stop::Left if self.side == Side::Writers => {
+                Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
+            }
+            Stop::Left | Stop::Unfilled => match shared.missing() {
+                Ok(ranges) if ranges.is_empty() => {
+                    Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
+                }
+                Ok(ranges) => Error::Unfilled { name, ranges },
+                Err(error) => error,
+            },
+            Stop::Failed(error) => *error,
+        }
+    }
+
+    /// The error for a file of which there is no more.
+    #[cold]
+    pub(crate) fn ended(&self, end: End) -> Error {
+        let shared = &self.role.shared;
+        let name = shared.name().to_string();
+        match end {
+            End::Ended => Error::Finished { name },
+            End::Cancelled => Error::Cancelled { name, reason: shared.reason() },
+        }
+    }
+}
+
+/// A block, as something that is waited for.
+struct Wanted<'a> {
+    shared: &'a Shared,
+    side: Side,
+    others: &'a mut Others,
+    wish: Wish,
+    deadline: Deadline,
+    is_armed: bool,
+    failed: Option<Error>,
+}
+
+impl<'a> Wanted<'a> {
+    #[inline]
+    fn new(shared: &'a Shared, side: Side, others: &'a mut Others, wish: Wish, deadline: Deadline) -> Self {
+        Wanted { shared, side, others, wish, deadline, is_armed: false, failed: None }
+    }
+
+    #[inline]
+    fn look_for_block(&mut self, chosen: Option<u64>) -> Option<Result<Got, End>> {
+        let hall = self.shared.hall();
+        let looseness = hall.looseness(self.side);
+        self.others.claims = self.others.claims.wrapping_add(1);
+        if self.others.claims % CLAIMS_TO_A_LOOK == 0 {
+            self.look_around();
+        }
+        let look_around = self.others.looseness != Some(looseness);
+        let (shared, failed) = (self.shared, &mut self.failed);
+        let is_gone = |owner| {
+            shared.is_gone(owner, Care::LockAndPid).unwrap_or_else(|error| {
+                *failed = Some(error);
+                false
+            })
+        };
+        let got = match self.side {
+            Side::Writers => hall.claim(chosen, look_around, is_gone),
+            Side::Readers => hall.take(look_around, is_gone),
+        };
+        if look_around && !matches!(got, Some(Ok(Got { again: true, .. }))) {
+            self.others.looseness = Some(looseness); // Nothing is left of what was loose then.
+        }
+        got
+    }
+
+    /// Where blocks come without any waiting, nobody would ever find out who has died.
+    #[cold]
+    fn look_around(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.others.looked) >= TICK {
+            // News of the other side's dead comes when this one has to wait for it.
+            if let Err(error) = self.others.news(self.shared, self.side, now) {
+                self.failed = Some(error);
+            }
+        }
+    }
+}
+
+impl Awaited for Wanted<'_> {
+    type Got = Result<Got, End>;
+    type Stop = Stop;
+
+    #[inline]
+    fn look(&mut self) -> Option<Self::Got> {
+        match self.wish {
+            Wish::Block { chosen } => self.look_for_block(chosen),
+            Wish::Filled if self.shared.hall().table.last().is_cancelled() => Some(Err(End::Cancelled)),
+            Wish::Filled => (!self.shared.hall().is_being_filled()).then_some(Err(End::Ended)),
+        }
+    }
+
+    fn arm(&mut self) -> bool {
+        self.shared.hall().sleepers(self.side).arm(self.is_armed);
+        self.is_armed = true;
+        true
+    }
+
+    fn disarm(&mut self) -> bool {
+        !std::mem::take(&mut self.is_armed) || self.shared.hall().sleepers(self.side).disarm()
+    }
+
+    fn called(&mut self) {
+        self.is_armed = false;
+    }
+
+    fn inspect(&mut self) -> Option<Stop> {
+        if let Some(error) = self.failed.take() {
+            return Some(Stop::Failed(Box::new(error)));
+        }
+        let now = Instant::now();
+        match self.others.news(self.shared, self.side, now) {
+            Ok(Some(stop)) => Some(stop),
+            Err(error) => Some(Stop::Failed(Box::new(error))),
+            Ok(None) if matches!(self.wish, Wish::Filled) && self.others.looseness.is_none() => Some(Stop::Unfilled),
+            Ok(None) => self.deadline.0.is_some_and(|deadline| now >= deadline).then_some(Stop::TimedOut),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.deadline.left().min(TICK)
+    }
+}

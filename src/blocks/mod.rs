@@ -1,0 +1,134 @@
+//! Block files: a region of blocks that writers fill and readers empty, each block by one of them at a time, without a
+//! copy in between.
+//!
+//! # Interface
+//! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`].
+//!
+//! # Where what is
+//!
+//! | file | what |
+//! |---|---|
+//! | `word.rs` | blocks and their words, ranges, the end |
+//! | `sleepers.rs` | who sleeps, and is rung for |
+//! | `hall.rs` | what either side does with the blocks, and who is rung then |
+//! | `file.rs` | a process's attachment, waiting, the dead |
+//! | `writer.rs`, `reader.rs` | what users have in hand |
+//! | `layout.rs`, `memory.rs` | what stands where in the region |
+
+mod file;
+mod hall;
+mod layout;
+mod memory;
+#[cfg(all(test, loom))]
+mod model;
+mod options;
+mod reader;
+mod sleepers;
+mod word;
+mod writer;
+
+pub use options::{BlockFileOptions, FileId};
+pub use reader::{Block, Claimed, Reader};
+pub use writer::{Space, Writer};
+
+use crate::bell::Wait;
+use crate::error::Error;
+use crate::sys::door::Intent;
+use file::{Desk, Shared};
+use hall::Side;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A block file that this process has open.
+///
+/// It stays for as long as somebody has it open, and while there is something in it that was not read.
+pub struct BlockFile {
+    shared: Arc<Shared>,
+    wait: Wait,
+}
+
+impl BlockFile {
+    /// Makes a block file of 8 blocks of 1 MiB, for the file of this name: 1 to 4,096 bytes, any.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] where a living process has it open, [`Error::NoSpace`], [`Error::BadOption`].
+    pub fn create(id: FileId, name: &[u8]) -> Result<Self, Error> {
+        BlockFileOptions::new().create(id, name)
+    }
+
+    /// Opens one that is there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Incompatible`], [`Error::NotAChannel`].
+    pub fn open(id: FileId) -> Result<Self, Error> {
+        BlockFileOptions::new().open(id)
+    }
+
+    /// Takes its names away: those who have it open keep it, and nobody else comes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn unlink(id: FileId) -> Result<(), Error> {
+        Shared::unlink(id)
+    }
+
+    fn attach(id: FileId, intent: Intent, options: BlockFileOptions, name: &[u8]) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::attach(id, intent, &options, name)?);
+        Ok(BlockFile { shared, wait: options.wait })
+    }
+
+    /// One that fills blocks.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn writer(&self) -> Result<Writer, Error> {
+        self.desk(Side::Writers).map(Writer::new)
+    }
+
+    /// One that empties them.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        self.desk(Side::Readers).map(Reader::new)
+    }
+
+    fn desk(&self, side: Side) -> Result<Desk, Error> {
+        self.shared.check_fork()?;
+        Ok(Desk::new(&self.shared, side, self.wait))
+    }
+
+    /// The name of the file that stands in it.
+    pub fn name(&self) -> Vec<u8> {
+        self.shared.memory().state().about.name.get()
+    }
+
+    /// The bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        self.shared.block_bytes()
+    }
+
+    /// How many blocks there are.
+    pub fn blocks(&self) -> usize {
+        self.shared.blocks()
+    }
+
+    /// Where in the named file it begins.
+    pub fn offset(&self) -> u64 {
+        self.shared.base()
+    }
+
+    /// The bytes that were given to writers who are gone, and that nobody fills now: they go first to who claims.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn missing(&self) -> Result<Vec<Range<u64>>, Error> {
+        self.shared.missing()
+    }
+}
+
+impl std::fmt::Debug for BlockFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockFile").field("file", &self.shared.name().as_str()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,369 @@
+//! Blocks, their end and their sleepers under loom: `word.rs`, `sleepers.rs`, `hall.rs` and `bell::sleep` as they are
+//! shipped. As in the channel's model, a payload is a loom cell, so that two owners at once, or one that has not
+//! acquired what the other wrote, fail; a bell counts its tokens, and only a token or a tick that the model gives ends
+//! a sleep, so that a lost wake-up is a deadlock. Who dies is a function that returns at a step, and who adopts from it
+//! starts when it has, as a process that finds another's lock gone does.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --lib blocks::model
+//! ```
+
+use super::hall::{End, Got, Hall, Side};
+use super::word::{Owner, Record, State, Table};
+use crate::bell::{Awaited, Ring, sleep};
+use loom::cell::Cell;
+use loom::sync::atomic::AtomicU64;
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+const BLOCK_BYTES: u64 = 4096;
+
+#[derive(Default)]
+struct Bell {
+    tokens: Mutex<u32>,
+    rung: Condvar,
+}
+
+impl Ring for &Bell {
+    fn take_within(&self, _: Duration) -> bool {
+        let mut tokens = self.tokens.lock().unwrap();
+        while *tokens == 0 {
+            tokens = self.rung.wait(tokens).unwrap();
+        }
+        *tokens -= 1;
+        true
+    }
+
+    fn try_take(&self) -> bool {
+        let mut tokens = self.tokens.lock().unwrap();
+        let is_there = *tokens > 0;
+        *tokens -= u32::from(is_there);
+        is_there
+    }
+
+    fn post(&self) {
+        *self.tokens.lock().unwrap() += 1;
+        self.rung.notify_one();
+    }
+}
+
+/// What processes share.
+struct Region {
+    next: AtomicU64,
+    records: Vec<Record<AtomicU64>>,
+    armed: [AtomicU64; 2],
+    loose: [AtomicU64; 2],
+    bells: [Bell; 2],
+    /// A block's bytes.
+    payload: Vec<Cell<u64>>,
+}
+
+impl Region {
+    fn new(blocks: usize) -> Arc<Self> {
+        let cell = || AtomicU64::new(0);
+        Arc::new(Region {
+            next: cell(),
+            records: (0..blocks).map(|_| Record::of([(); 5].map(|()| cell()))).collect(),
+            armed: [cell(), cell()],
+            loose: [cell(), cell()],
+            bells: [Bell::default(), Bell::default()],
+            payload: (0..blocks).map(|_| Cell::new(0)).collect(),
+        })
+    }
+
+    fn hall(&self, seat: u8) -> Hall<'_, AtomicU64, &Bell> {
+        Hall {
+            table: Table { next: &self.next, records: &self.records, base: 0, block_bytes: BLOCK_BYTES },
+            armed: self.armed.each_ref(),
+            bells: self.bells.each_ref(),
+            loose: self.loose.each_ref(),
+            me: Owner { seat, generation: 1 },
+        }
+    }
+
+    fn offset_of(&self, block: usize) -> u64 {
+        self.records[block].offset.load(Relaxed)
+    }
+
+    /// Fills what was claimed with its offset, and hands it on.
+    fn fill(&self, hall: &Hall<'_, AtomicU64, &Bell>, got: Got) {
+        let offset = self.offset_of(got.block);
+        self.payload[got.block].set(offset + 1);
+        hall.complete(got.block, 8).unwrap();
+    }
+
+    /// Reads what was taken, and is done with it.
+    fn drain(&self, hall: &Hall<'_, AtomicU64, &Bell>, got: Got) -> u64 {
+        let offset = self.offset_of(got.block);
+        assert_eq!(self.payload[got.block].get(), offset + 1, "not what was filled in");
+        hall.free(got.block).unwrap();
+        offset
+    }
+}
+
+/// Waiting for a block, as either side does.
+struct BlockOf<'a> {
+    hall: &'a Hall<'a, AtomicU64, &'a Bell>,
+    side: Side,
+    is_armed: bool,
+}
+
+impl Awaited for BlockOf<'_> {
+    type Got = Result<Got, End>;
+    type Stop = ();
+
+    fn look(&mut self) -> Option<Result<Got, End>> {
+        match self.side {
+            Side::Writers => self.hall.claim(None, true, |_| false),
+            Side::Readers => self.hall.take(false, |_| false),
+        }
+    }
+    fn arm(&mut self) -> bool {
+        self.hall.sleepers(self.side).arm(self.is_armed);
+        self.is_armed = true;
+        true
+    }
+    fn disarm(&mut self) -> bool {
+        !std::mem::take(&mut self.is_armed) || self.hall.sleepers(self.side).disarm()
+    }
+    fn called(&mut self) {
+        self.is_armed = false;
+    }
+    fn inspect(&mut self) -> Option<()> {
+        None
+    }
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+}
+
+fn wait(hall: &Hall<'_, AtomicU64, &Bell>, side: Side) -> Result<Got, End> {
+    let mut awaited = BlockOf { hall, side, is_armed: false };
+    let got = sleep(&hall.bells[side as usize], &mut 0, &mut awaited).unwrap();
+    if got.is_err() {
+        hall.ring(side); // The next one that waits for the end.
+    }
+    got
+}
+
+fn read_all(region: &Region, hall: &Hall<'_, AtomicU64, &Bell>) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    while let Ok(got) = wait(hall, Side::Readers) {
+        offsets.push(region.drain(hall, got));
+    }
+    offsets
+}
+
+fn ranges(count: u64) -> Vec<u64> {
+    (0..count).map(|nth| nth * BLOCK_BYTES).collect()
+}
+
+fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.check(model);
+}
+
+#[test]
+fn one_writer_and_one_reader_hand_over_every_block_and_both_see_the_end() {
+    check(Some(3), || {
+        let region = Region::new(1);
+        let theirs = Arc::clone(&region);
+        let writer = thread::spawn(move || {
+            let hall = theirs.hall(2);
+            for _ in 0..2 {
+                let got = wait(&hall, Side::Writers).unwrap();
+                theirs.fill(&hall, got);
+            }
+            hall.end();
+        });
+        let offsets = read_all(&region, &region.hall(3));
+        writer.join().unwrap();
+        assert_eq!(offsets, ranges(2));
+    });
+}
+
+#[test]
+fn two_readers_get_each_block_once_and_both_see_the_end() {
+    // Three threads that sleep: with more, hours.
+    check(Some(1), || {
+        let region = Region::new(1);
+        let theirs = Arc::clone(&region);
+        let second = thread::spawn(move || read_all(&theirs, &theirs.hall(3)));
+        let theirs = Arc::clone(&region);
+        let first = thread::spawn(move || read_all(&theirs, &theirs.hall(4)));
+        let hall = region.hall(2);
+        let got = wait(&hall, Side::Writers).unwrap();
+        region.fill(&hall, got);
+        hall.end();
+        let mut offsets = first.join().unwrap();
+        offsets.extend(second.join().unwrap());
+        offsets.sort_unstable();
+        assert_eq!(offsets, ranges(1));
+    });
+}
+
+#[test]
+fn who_claims_while_the_file_ends_has_a_range_that_is_read_or_none() {
+    check(Some(3), || {
+        let region = Region::new(2);
+        let theirs = Arc::clone(&region);
+        let late = thread::spawn(move || {
+            let hall = theirs.hall(2);
+            match hall.claim(None, false, |_| false) {
+                Some(Ok(got)) => {
+                    theirs.fill(&hall, got);
+                    1
+                }
+                _ => 0,
+            }
+        });
+        let theirs = Arc::clone(&region);
+        let ender = thread::spawn(move || {
+            theirs.hall(3).end();
+        });
+        let offsets = read_all(&region, &region.hall(4));
+        ender.join().unwrap();
+        let written = late.join().unwrap();
+        assert_eq!(offsets, ranges(written));
+    });
+}
+
+/// What a writer does before it dies, a step more each time.
+fn claim_and_die(region: &Region, step: u32) {
+    let hall = region.hall(2);
+    let table = hall.table;
+    if step == 0 || !table.claim(0, hall.me) {
+        return;
+    }
+    let Some(ticket) = (step > 1).then(|| table.draw(0).unwrap()) else { return };
+    if step > 2 {
+        table.hand(0, ticket);
+    }
+    if step > 3 {
+        table.note_range_of(0, ticket);
+    }
+    if step > 4 {
+        table.note_noted(0, ticket);
+    }
+    if step > 5 {
+        region.payload[0].set(99);
+    }
+}
+
+#[test]
+fn whatever_step_a_writer_dies_at_each_range_is_filled_once() {
+    for step in 0..=6 {
+        check(Some(3), move || {
+            let region = Region::new(2);
+            let theirs = Arc::clone(&region);
+            // Two that claim, of which one dies: the other may have to settle its ticket.
+            let dies = thread::spawn(move || claim_and_die(&theirs, step));
+            let theirs = Arc::clone(&region);
+            let lives = thread::spawn(move || {
+                let hall = theirs.hall(3);
+                let got = hall.claim(None, false, |_| false).unwrap().unwrap();
+                let offset = theirs.offset_of(got.block);
+                theirs.fill(&hall, got);
+                offset
+            });
+            dies.join().unwrap();
+            // It is known for dead: two look for what it had.
+            let adopt = |region: Arc<Region>, seat| {
+                thread::spawn(move || {
+                    let hall = region.hall(seat);
+                    let mut again = 0;
+                    let is_dead = |owner: Owner| owner.seat == 2;
+                    if let Some(Ok(got)) = hall.claim(None, true, is_dead) {
+                        again = u32::from(got.again);
+                        region.fill(&hall, got);
+                    }
+                    again
+                })
+            };
+            let third = adopt(Arc::clone(&region), 4);
+            let mut again = third.join().unwrap();
+            lives.join().unwrap();
+            // And whoever comes later finds nothing of it.
+            let hall = region.hall(5);
+            let mut offsets = Vec::new();
+            loop {
+                while let Some(Ok(got)) = hall.take(false, |_| false) {
+                    offsets.push(region.drain(&hall, got));
+                }
+                match hall.claim(None, true, |owner: Owner| owner.seat == 2) {
+                    Some(Ok(got)) if got.again => {
+                        again += 1;
+                        region.fill(&hall, got);
+                    }
+                    Some(Ok(got)) => {
+                        hall.let_go(got.block).unwrap();
+                        break;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            offsets.sort_unstable();
+            assert_eq!(offsets, ranges(offsets.len() as u64), "each range once");
+            assert!(again <= 1);
+        });
+    }
+}
+
+#[test]
+fn two_that_adopt_from_a_dead_reader_do_not_both_get_its_block() {
+    check(None, || {
+        let region = Region::new(1);
+        let hall = region.hall(2);
+        let got = hall.claim(None, false, |_| false).unwrap().unwrap();
+        region.fill(&hall, got);
+        // It dies with it in hand.
+        region.hall(3).take(false, |_| false).unwrap().unwrap();
+        let adopters: Vec<_> = [4, 5]
+            .into_iter()
+            .map(|seat| {
+                let region = Arc::clone(&region);
+                thread::spawn(move || {
+                    let hall = region.hall(seat);
+                    match hall.take(true, |owner| owner.seat == 3) {
+                        Some(Ok(got)) => {
+                            assert!(got.again);
+                            region.drain(&hall, got);
+                            1
+                        }
+                        _ => 0,
+                    }
+                })
+            })
+            .collect();
+        let got: u32 = adopters.into_iter().map(|adopter| adopter.join().unwrap()).sum();
+        assert_eq!(got, 1);
+        assert_eq!(hall.table.look(0).state(), State::Free);
+    });
+}
+
+#[test]
+fn what_is_let_go_of_comes_to_who_waits_for_it() {
+    check(Some(3), || {
+        let region = Region::new(1);
+        let hall = region.hall(2);
+        let got = hall.claim(None, false, |_| false).unwrap().unwrap();
+        let theirs = Arc::clone(&region);
+        let next = thread::spawn(move || {
+            let hall = theirs.hall(3);
+            let got = wait(&hall, Side::Writers).unwrap();
+            assert!(got.again);
+            theirs.fill(&hall, got);
+        });
+        region.payload[0].set(99);
+        hall.let_go(got.block).unwrap();
+        hall.end();
+        // As who finishes does: nothing is left to be filled.
+        let offsets = read_all(&region, &region.hall(4));
+        next.join().unwrap();
+        assert_eq!(offsets, ranges(1));
+    });
+}
