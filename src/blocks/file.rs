@@ -1,6 +1,6 @@
 //! One process's attachment to a block file: what it is, who else has it open, what became of them.
 
-use super::hall::{End, Got, Hall, Side};
+use super::hall::{End, Got, Hall, Scout, Side};
 use super::layout::{MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
 use super::memory::Memory;
 use super::options::{BlockFileOptions, FileId};
@@ -125,7 +125,7 @@ impl Shared {
         };
         Hall {
             table,
-            armed: state.armed.each_ref().map(|line| &line.word),
+            boards: state.boards.each_ref().map(|line| &line.word),
             bells: [self.attachment.bell(0), self.attachment.bell(1)],
             loose: state.loose.each_ref().map(|line| &line.word),
             me: self.me,
@@ -182,7 +182,7 @@ impl Shared {
         }
         if !plays {
             // So that the other side sees at once that somebody left.
-            self.hall().ring(side.other());
+            self.hall().wake(side.other());
         }
     }
 
@@ -279,6 +279,7 @@ pub(crate) struct Others {
     /// How loose blocks were when none of them was to be adopted; nothing where one has to look.
     looseness: Option<u64>,
     claims: u32,
+    scout: Scout,
 }
 
 impl Others {
@@ -291,6 +292,7 @@ impl Others {
             looked_at_processes: now,
             looseness: None,
             claims: 0,
+            scout: Scout::new(),
         }
     }
 
@@ -405,14 +407,14 @@ impl Desk {
         let stop = match self.waiter.wait(bell, &mut wanted, crate::sys::only_one_cpu) {
             Ok(got) => {
                 if got.is_err() {
-                    hall.ring(self.side); // Others wait for the end as well.
+                    hall.wake(self.side); // Others wait for the end as well.
                 }
                 return Ok(got);
             }
             Err(stop) => stop,
         };
         // A call that was taken and not followed is passed on.
-        hall.ring(self.side);
+        hall.wake(self.side);
         self.others.told(&stop);
         Err(self.stopped(stop, call))
     }
@@ -485,8 +487,8 @@ impl<'a> Wanted<'a> {
             })
         };
         let got = match self.side {
-            Side::Writers => hall.claim(chosen, look_around, is_gone),
-            Side::Readers => hall.take(look_around, is_gone),
+            Side::Writers => hall.claim(&mut self.others.scout, chosen, look_around, is_gone),
+            Side::Readers => hall.take(&mut self.others.scout, look_around, is_gone),
         };
         if look_around && !matches!(got, Some(Ok(Got { again: true, .. }))) {
             self.others.looseness = Some(looseness); // Nothing is left of what was loose then.
@@ -515,19 +517,28 @@ impl Awaited for Wanted<'_> {
     fn look(&mut self) -> Option<Self::Got> {
         match self.wish {
             Wish::Block { chosen } => self.look_for_block(chosen),
-            Wish::Filled if self.shared.hall().table.last().is_cancelled() => Some(Err(End::Cancelled)),
-            Wish::Filled => (!self.shared.hall().is_being_filled()).then_some(Err(End::Ended)),
+            Wish::Filled => {
+                let hall = self.shared.hall();
+                self.others.scout.seen = Some(hall.board(self.side).look());
+                match hall.table.last().is_cancelled() {
+                    true => Some(Err(End::Cancelled)),
+                    false => (!hall.is_being_filled()).then_some(Err(End::Ended)),
+                }
+            }
         }
     }
 
     fn arm(&mut self) -> bool {
-        self.shared.hall().sleepers(self.side).arm(self.is_armed);
-        self.is_armed = true;
-        true
+        let hall = self.shared.hall();
+        let board = hall.board(self.side);
+        // Where nothing was seen yet: look first.
+        let is_armed = self.others.scout.seen.is_some_and(|seen| board.arm(seen, self.is_armed));
+        self.is_armed |= is_armed;
+        is_armed
     }
 
     fn disarm(&mut self) -> bool {
-        !std::mem::take(&mut self.is_armed) || self.shared.hall().sleepers(self.side).disarm()
+        !std::mem::take(&mut self.is_armed) || self.shared.hall().board(self.side).disarm()
     }
 
     fn called(&mut self) {

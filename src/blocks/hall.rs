@@ -10,11 +10,12 @@
 //! One of a side is rung at a time. Where everybody may go on, each that does rings the next of its own side, so that
 //! nobody has to count those who sleep.
 
-use super::sleepers::Sleepers;
+use super::board::{Board, Notice};
 use super::word::{Adopted, Last, Over, Owner, State, Stolen, Table, Word};
 use crate::bell::Ring;
 use crate::steps::step;
 use crate::sys::cell::Cell;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// One of the two sides of a file.
@@ -49,38 +50,62 @@ pub(crate) enum End {
     Cancelled,
 }
 
+/// What one end knows from its last looks.
+pub(crate) struct Scout {
+    /// The notice after which it has looked at everything; nothing where it has not.
+    pub(crate) seen: Option<Notice>,
+    /// Readers: complete blocks that were found and not gone for yet, in the order of the file.
+    ahead: VecDeque<usize>,
+    /// Readers: where the last block ended, and the next begins where there is one writer and one reader.
+    expected: u64,
+}
+
+impl Scout {
+    pub(crate) fn new() -> Self {
+        Scout { seen: None, ahead: VecDeque::new(), expected: 0 }
+    }
+}
+
 /// A file as one owner sees it.
 pub(crate) struct Hall<'a, C, R> {
     pub(crate) table: Table<'a, C>,
     /// By side.
-    pub(crate) armed: [&'a C; 2],
+    pub(crate) boards: [&'a C; 2],
     pub(crate) bells: [R; 2],
-    /// By side: changes whenever a block may have become adoptable.
+    /// By side: changes whenever a block was let go of.
     pub(crate) loose: [&'a C; 2],
     pub(crate) me: Owner,
 }
 
 impl<C: Cell, R: Ring> Hall<'_, C, R> {
-    pub(crate) fn sleepers(&self, side: Side) -> Sleepers<'_, C> {
-        Sleepers(self.armed[side as usize])
+    #[inline]
+    pub(crate) fn board(&self, side: Side) -> Board<'_, C> {
+        Board(self.boards[side as usize])
     }
 
-    /// Wakes one of a side, after a change that it may go on by.
+    /// Puts up a notice for a side, and wakes one of it. Whether the file was ending.
     #[inline]
-    pub(crate) fn ring(&self, side: Side) {
-        if self.sleepers(side).call() {
+    fn notify(&self, side: Side, block: usize, is_over: bool) -> bool {
+        let (before, calls) = self.board(side).notify(block, is_over);
+        if calls {
             step!("block:called");
             self.bells[side as usize].post();
         }
+        before.is_over()
     }
 
     /// After a change that `side` may go on by, and the other one too if it waits for the end.
     #[inline]
-    fn ring_for(&self, side: Side) {
-        self.ring(side);
-        if self.table.last().is_over() {
-            self.ring(side.other());
+    fn ring(&self, side: Side, block: usize) {
+        if self.notify(side, block, false) {
+            self.notify(side.other(), block, false);
         }
+    }
+
+    /// Has a side look again, whatever for.
+    pub(crate) fn wake(&self, side: Side) {
+        let block = self.board(side).look().block();
+        self.notify(side, block, false);
     }
 
     // ---- Writers ----
@@ -88,10 +113,15 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// A block to be filled, with its range. `is_gone` is asked of owners; what somebody let go of goes first.
     pub(crate) fn claim(
         &self,
+        scout: &mut Scout,
         chosen: Option<u64>,
         look_around: bool,
         mut is_gone: impl FnMut(Owner) -> bool,
     ) -> Option<Result<Got, End>> {
+        let notice = self.board(Side::Writers).look();
+        if scout.seen.is_some_and(|seen| seen.is_as_new_as(notice)) && !look_around {
+            return None; // Nothing since there was nothing.
+        }
         loop {
             // Before looking: what somebody lets go of and then ends is found.
             let last = self.table.last();
@@ -106,10 +136,15 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
             if last.is_ending() {
                 return Some(Err(End::Ended));
             }
-            // The first ones first: where readers keep up, few blocks are in use, and those are in the cache.
-            let mut blocks = 0..self.table.records.len();
-            let block = blocks
-                .find(|&block| self.table.look(block).state() == State::Free && self.table.claim(block, self.me))?;
+            // What was freed last, which is in the cache; then the first ones, so that few are in use.
+            let blocks = self.table.records.len();
+            let mut order = [notice.block()].into_iter().filter(|block| *block < blocks).chain(0..blocks);
+            let free = order
+                .find(|&block| self.table.look(block).state() == State::Free && self.table.claim(block, self.me));
+            let Some(block) = free else {
+                scout.seen = Some(notice);
+                return None;
+            };
             step!("claim:claimed");
             if let Some(got) = self.give_range(block, chosen) {
                 return Some(Ok(got));
@@ -126,8 +161,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         match ranged {
             Ok(()) => Some(Got { block, again: false }),
             Err(Over) => {
-                let _ = self.table.abstain(block, self.me);
-                self.ring_for(Side::Writers);
+                let _ = self.abstain(block);
                 None
             }
         }
@@ -156,14 +190,14 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     pub(crate) fn complete(&self, block: usize, len: u64) -> Result<(), Stolen> {
         self.table.complete(block, len, self.me)?;
         step!("complete:passed");
-        self.ring_for(Side::Readers);
+        self.ring(Side::Readers, block);
         Ok(())
     }
 
     /// There is nothing in it, and nothing is missing without it.
     pub(crate) fn abstain(&self, block: usize) -> Result<(), Stolen> {
         self.table.abstain(block, self.me)?;
-        self.ring_for(Side::Writers);
+        self.ring(Side::Writers, block);
         Ok(())
     }
 
@@ -171,7 +205,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     pub(crate) fn let_go(&self, block: usize) -> Result<(), Stolen> {
         self.table.let_go(block, self.me)?;
         self.loosen(Side::Writers);
-        self.ring_for(Side::Writers);
+        self.ring(Side::Writers, block);
         Ok(())
     }
 
@@ -179,15 +213,21 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     pub(crate) fn end(&self) -> Last {
         let before = self.table.end();
         step!("finish:ending");
-        self.ring(Side::Readers);
-        self.ring(Side::Writers);
+        self.tell_the_end();
         before
+    }
+
+    /// Both boards say it from now on, after `next` does. A change that a side may go on by, and that was told to the
+    /// other one before *its* board said so, is found by the notice that comes to this side after that.
+    fn tell_the_end(&self) {
+        for side in [Side::Writers, Side::Readers, Side::Writers] {
+            self.notify(side, self.board(side).look().block(), true);
+        }
     }
 
     pub(crate) fn cancel(&self) -> Last {
         let before = self.table.cancel();
-        self.ring(Side::Readers);
-        self.ring(Side::Writers);
+        self.tell_the_end();
         before
     }
 
@@ -198,38 +238,88 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
 
     // ---- Readers ----
 
-    /// A complete block; of several the one that is first in the file.
-    pub(crate) fn take(&self, look_around: bool, is_gone: impl FnMut(Owner) -> bool) -> Option<Result<Got, End>> {
-        let last = self.table.last();
-        if last.is_cancelled() {
-            return Some(Err(End::Cancelled));
+    /// A complete block; of several that are found at once the one that is first in the file.
+    pub(crate) fn take(
+        &self,
+        scout: &mut Scout,
+        look_around: bool,
+        is_gone: impl FnMut(Owner) -> bool,
+    ) -> Option<Result<Got, End>> {
+        if let Some(got) = self.take_from(scout) {
+            return Some(Ok(got));
+        }
+        let notice = self.board(Side::Readers).look();
+        if scout.seen.is_some_and(|seen| seen.is_as_new_as(notice)) && !look_around {
+            return None; // Nothing since there was nothing.
         }
         if look_around {
             if let Some(got) = self.adopt_taken(is_gone) {
                 return Some(Ok(got));
             }
         }
+        // Where it is the next one in the file, nothing else can come before it.
+        let block = notice.block();
+        if self.is_complete(block) && self.offset_of(block) == scout.expected {
+            if let Some(got) = self.take_one(scout, block) {
+                return Some(Ok(got));
+            }
+        }
         loop {
-            let mut first: Option<(u64, usize, Word)> = None;
+            let last = self.table.last();
+            if last.is_cancelled() {
+                return Some(Err(End::Cancelled));
+            }
             let mut is_drained = true;
             for (block, word) in self.states().enumerate() {
                 is_drained &= word.state() == State::Free;
                 if word.state() == State::Complete {
-                    // Relaxed: a choice; what it is, is looked at once it is taken.
-                    let offset = self.table.records[block].offset.load(Relaxed);
-                    if first.is_none_or(|(least, _, _)| offset < least) {
-                        first = Some((offset, block, word));
-                    }
+                    scout.ahead.push_back(block);
                 }
             }
-            let Some((_, block, word)) = first else {
+            if scout.ahead.is_empty() {
+                scout.seen = Some(notice);
                 return (is_drained && last.is_ending()).then_some(Err(End::Ended));
-            };
-            if self.table.take(block, word, self.me) {
-                step!("take:taken");
-                return Some(Ok(Got { block, again: word.is_again() }));
+            }
+            scout.ahead.make_contiguous().sort_by_key(|block| self.offset_of(*block));
+            if let Some(got) = self.take_from(scout) {
+                return Some(Ok(got));
             }
         }
+    }
+
+    /// One of those that were found before.
+    #[inline]
+    fn take_from(&self, scout: &mut Scout) -> Option<Got> {
+        while let Some(block) = scout.ahead.pop_front() {
+            if let Some(got) = self.take_one(scout, block) {
+                return Some(got);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn take_one(&self, scout: &mut Scout, block: usize) -> Option<Got> {
+        let word = self.table.look(block);
+        if word.state() != State::Complete || !self.table.take(block, word, self.me) {
+            return None; // Somebody was quicker.
+        }
+        step!("take:taken");
+        // Relaxed: a guess about the next one.
+        scout.expected = self.offset_of(block).wrapping_add(self.table.records[block].len.load(Relaxed));
+        Some(Got { block, again: word.is_again() })
+    }
+
+    #[inline]
+    fn is_complete(&self, block: usize) -> bool {
+        block < self.table.records.len() && self.table.look(block).state() == State::Complete
+    }
+
+    /// Where a block begins, as far as that can be known before it is taken.
+    #[inline]
+    fn offset_of(&self, block: usize) -> u64 {
+        // Relaxed: a choice; what it is, is looked at once it is taken.
+        self.table.records[block].offset.load(Relaxed)
     }
 
     fn adopt_taken(&self, mut is_gone: impl FnMut(Owner) -> bool) -> Option<Got> {
@@ -248,14 +338,14 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     pub(crate) fn free(&self, block: usize) -> Result<(), Stolen> {
         self.table.free(block, self.me)?;
         step!("free:passed");
-        self.ring_for(Side::Writers);
+        self.ring(Side::Writers, block);
         Ok(())
     }
 
     /// Lets go of a block that was not read.
     pub(crate) fn put_back(&self, block: usize) -> Result<(), Stolen> {
         self.table.put_back(block, self.me)?;
-        self.ring_for(Side::Readers);
+        self.ring(Side::Readers, block);
         Ok(())
     }
 

@@ -100,8 +100,8 @@ pub(crate) struct State {
     pub(crate) about: About,
     /// See `word.rs`.
     pub(crate) next: Line,
-    /// By side; see `sleepers.rs` and `hall.rs`.
-    pub(crate) armed: [Line; 2],
+    /// By side; see `board.rs` and `hall.rs`.
+    pub(crate) boards: [Line; 2],
     pub(crate) loose: [Line; 2],
     pub(crate) counters: [CounterLine; 2],
     _spare: [u8; 4096 - 7 * 128],
@@ -119,7 +119,7 @@ const_assert_eq!(size_of::<Record<AtomicU64>>(), 128);
 const_assert_eq!(size_of::<State>(), STATE_BYTES);
 const_assert_eq!(offset_of!(State, about), 8192);
 const_assert_eq!(offset_of!(State, next), 16384);
-const_assert_eq!(offset_of!(State, armed), 16512);
+const_assert_eq!(offset_of!(State, boards), 16512);
 const_assert_eq!(offset_of!(State, loose), 16768);
 const_assert_eq!(offset_of!(State, counters), 17024);
 const_assert_eq!(offset_of!(State, records), 20480);

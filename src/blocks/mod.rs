@@ -9,12 +9,13 @@
 //! | file | what |
 //! |---|---|
 //! | `word.rs` | blocks and their words, ranges, the end |
-//! | `sleepers.rs` | who sleeps, and is rung for |
+//! | `board.rs` | what is new for a side, and who of it sleeps |
 //! | `hall.rs` | what either side does with the blocks, and who is rung then |
 //! | `file.rs` | a process's attachment, waiting, the dead |
 //! | `writer.rs`, `reader.rs` | what users have in hand |
 //! | `layout.rs`, `memory.rs` | what stands where in the region |
 
+mod board;
 mod file;
 mod hall;
 mod layout;
@@ -23,7 +24,6 @@ mod memory;
 mod model;
 mod options;
 mod reader;
-mod sleepers;
 mod word;
 mod writer;
 

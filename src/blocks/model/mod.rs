@@ -1,4 +1,4 @@
-//! Blocks, their end and their sleepers under loom: `word.rs`, `sleepers.rs`, `hall.rs` and `bell::sleep` as they are
+//! Blocks, their end and their sleepers under loom: `word.rs`, `board.rs`, `hall.rs` and `bell::sleep` as they are
 //! shipped. As in the channel's model, a payload is a loom cell, so that two owners at once, or one that has not
 //! acquired what the other wrote, fail; a bell counts its tokens, and only a token or a tick that the model gives ends
 //! a sleep, so that a lost wake-up is a deadlock. Who dies is a function that returns at a step, and who adopts from it
@@ -8,7 +8,7 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release --lib blocks::model
 //! ```
 
-use super::hall::{End, Got, Hall, Side};
+use super::hall::{End, Got, Hall, Scout, Side};
 use super::word::{Owner, Record, State, Table};
 use crate::bell::{Awaited, Ring, sleep};
 use loom::cell::Cell;
@@ -54,7 +54,7 @@ impl Ring for &Bell {
 struct Region {
     next: AtomicU64,
     records: Vec<Record<AtomicU64>>,
-    armed: [AtomicU64; 2],
+    boards: [AtomicU64; 2],
     loose: [AtomicU64; 2],
     bells: [Bell; 2],
     /// A block's bytes.
@@ -67,7 +67,7 @@ impl Region {
         Arc::new(Region {
             next: cell(),
             records: (0..blocks).map(|_| Record::of([(); 5].map(|()| cell()))).collect(),
-            armed: [cell(), cell()],
+            boards: [cell(), cell()],
             loose: [cell(), cell()],
             bells: [Bell::default(), Bell::default()],
             payload: (0..blocks).map(|_| Cell::new(0)).collect(),
@@ -77,7 +77,7 @@ impl Region {
     fn hall(&self, seat: u8) -> Hall<'_, AtomicU64, &Bell> {
         Hall {
             table: Table { next: &self.next, records: &self.records, base: 0, block_bytes: BLOCK_BYTES },
-            armed: self.armed.each_ref(),
+            boards: self.boards.each_ref(),
             bells: self.bells.each_ref(),
             loose: self.loose.each_ref(),
             me: Owner { seat, generation: 1 },
@@ -108,6 +108,7 @@ impl Region {
 struct BlockOf<'a> {
     hall: &'a Hall<'a, AtomicU64, &'a Bell>,
     side: Side,
+    scout: &'a mut Scout,
     is_armed: bool,
 }
 
@@ -117,17 +118,18 @@ impl Awaited for BlockOf<'_> {
 
     fn look(&mut self) -> Option<Result<Got, End>> {
         match self.side {
-            Side::Writers => self.hall.claim(None, true, |_| false),
-            Side::Readers => self.hall.take(false, |_| false),
+            Side::Writers => self.hall.claim(self.scout, None, true, |_| false),
+            Side::Readers => self.hall.take(self.scout, false, |_| false),
         }
     }
     fn arm(&mut self) -> bool {
-        self.hall.sleepers(self.side).arm(self.is_armed);
-        self.is_armed = true;
-        true
+        let board = self.hall.board(self.side);
+        let is_armed = self.scout.seen.is_some_and(|seen| board.arm(seen, self.is_armed));
+        self.is_armed |= is_armed;
+        is_armed
     }
     fn disarm(&mut self) -> bool {
-        !std::mem::take(&mut self.is_armed) || self.hall.sleepers(self.side).disarm()
+        !std::mem::take(&mut self.is_armed) || self.hall.board(self.side).disarm()
     }
     fn called(&mut self) {
         self.is_armed = false;
@@ -140,18 +142,18 @@ impl Awaited for BlockOf<'_> {
     }
 }
 
-fn wait(hall: &Hall<'_, AtomicU64, &Bell>, side: Side) -> Result<Got, End> {
-    let mut awaited = BlockOf { hall, side, is_armed: false };
+fn wait(hall: &Hall<'_, AtomicU64, &Bell>, scout: &mut Scout, side: Side) -> Result<Got, End> {
+    let mut awaited = BlockOf { hall, side, scout, is_armed: false };
     let got = sleep(&hall.bells[side as usize], &mut 0, &mut awaited).unwrap();
     if got.is_err() {
-        hall.ring(side); // The next one that waits for the end.
+        hall.wake(side); // The next one that waits for the end.
     }
     got
 }
 
 fn read_all(region: &Region, hall: &Hall<'_, AtomicU64, &Bell>) -> Vec<u64> {
-    let mut offsets = Vec::new();
-    while let Ok(got) = wait(hall, Side::Readers) {
+    let (mut offsets, mut scout) = (Vec::new(), Scout::new());
+    while let Ok(got) = wait(hall, &mut scout, Side::Readers) {
         offsets.push(region.drain(hall, got));
     }
     offsets
@@ -175,7 +177,7 @@ fn one_writer_and_one_reader_hand_over_every_block_and_both_see_the_end() {
         let writer = thread::spawn(move || {
             let hall = theirs.hall(2);
             for _ in 0..2 {
-                let got = wait(&hall, Side::Writers).unwrap();
+                let got = wait(&hall, &mut Scout::new(), Side::Writers).unwrap();
                 theirs.fill(&hall, got);
             }
             hall.end();
@@ -196,7 +198,7 @@ fn two_readers_get_each_block_once_and_both_see_the_end() {
         let theirs = Arc::clone(&region);
         let first = thread::spawn(move || read_all(&theirs, &theirs.hall(4)));
         let hall = region.hall(2);
-        let got = wait(&hall, Side::Writers).unwrap();
+        let got = wait(&hall, &mut Scout::new(), Side::Writers).unwrap();
         region.fill(&hall, got);
         hall.end();
         let mut offsets = first.join().unwrap();
@@ -213,7 +215,7 @@ fn who_claims_while_the_file_ends_has_a_range_that_is_read_or_none() {
         let theirs = Arc::clone(&region);
         let late = thread::spawn(move || {
             let hall = theirs.hall(2);
-            match hall.claim(None, false, |_| false) {
+            match hall.claim(&mut Scout::new(), None, false, |_| false) {
                 Some(Ok(got)) => {
                     theirs.fill(&hall, got);
                     1
@@ -265,7 +267,7 @@ fn whatever_step_a_writer_dies_at_each_range_is_filled_once() {
             let theirs = Arc::clone(&region);
             let lives = thread::spawn(move || {
                 let hall = theirs.hall(3);
-                let got = hall.claim(None, false, |_| false).unwrap().unwrap();
+                let got = hall.claim(&mut Scout::new(), None, false, |_| false).unwrap().unwrap();
                 let offset = theirs.offset_of(got.block);
                 theirs.fill(&hall, got);
                 offset
@@ -277,7 +279,7 @@ fn whatever_step_a_writer_dies_at_each_range_is_filled_once() {
                     let hall = region.hall(seat);
                     let mut again = 0;
                     let is_dead = |owner: Owner| owner.seat == 2;
-                    if let Some(Ok(got)) = hall.claim(None, true, is_dead) {
+                    if let Some(Ok(got)) = hall.claim(&mut Scout::new(), None, true, is_dead) {
                         again = u32::from(got.again);
                         region.fill(&hall, got);
                     }
@@ -291,10 +293,10 @@ fn whatever_step_a_writer_dies_at_each_range_is_filled_once() {
             let hall = region.hall(5);
             let mut offsets = Vec::new();
             loop {
-                while let Some(Ok(got)) = hall.take(false, |_| false) {
+                while let Some(Ok(got)) = hall.take(&mut Scout::new(), false, |_| false) {
                     offsets.push(region.drain(&hall, got));
                 }
-                match hall.claim(None, true, |owner: Owner| owner.seat == 2) {
+                match hall.claim(&mut Scout::new(), None, true, |owner: Owner| owner.seat == 2) {
                     Some(Ok(got)) if got.again => {
                         again += 1;
                         region.fill(&hall, got);
@@ -318,17 +320,17 @@ fn two_that_adopt_from_a_dead_reader_do_not_both_get_its_block() {
     check(None, || {
         let region = Region::new(1);
         let hall = region.hall(2);
-        let got = hall.claim(None, false, |_| false).unwrap().unwrap();
+        let got = hall.claim(&mut Scout::new(), None, false, |_| false).unwrap().unwrap();
         region.fill(&hall, got);
         // It dies with it in hand.
-        region.hall(3).take(false, |_| false).unwrap().unwrap();
+        region.hall(3).take(&mut Scout::new(), false, |_| false).unwrap().unwrap();
         let adopters: Vec<_> = [4, 5]
             .into_iter()
             .map(|seat| {
                 let region = Arc::clone(&region);
                 thread::spawn(move || {
                     let hall = region.hall(seat);
-                    match hall.take(true, |owner| owner.seat == 3) {
+                    match hall.take(&mut Scout::new(), true, |owner| owner.seat == 3) {
                         Some(Ok(got)) => {
                             assert!(got.again);
                             region.drain(&hall, got);
@@ -350,11 +352,11 @@ fn what_is_let_go_of_comes_to_who_waits_for_it() {
     check(Some(3), || {
         let region = Region::new(1);
         let hall = region.hall(2);
-        let got = hall.claim(None, false, |_| false).unwrap().unwrap();
+        let got = hall.claim(&mut Scout::new(), None, false, |_| false).unwrap().unwrap();
         let theirs = Arc::clone(&region);
         let next = thread::spawn(move || {
             let hall = theirs.hall(3);
-            let got = wait(&hall, Side::Writers).unwrap();
+            let got = wait(&hall, &mut Scout::new(), Side::Writers).unwrap();
             assert!(got.again);
             theirs.fill(&hall, got);
         });
