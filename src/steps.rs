@@ -81,6 +81,7 @@ pub const OF_BLOCKS: &[&str] = &[
     "complete:passed",
     "finish:ending",
     "take:taken",
+    "free:done",
     "free:passed",
     "block:called",
 ];

@@ -8,6 +8,7 @@ use super::word::{Last, Owner, State, Table};
 use crate::bell::{Awaited, Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::name::Name;
+use crate::sys;
 use crate::sys::bells::Bell;
 use crate::sys::deadline::Deadline;
 use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
@@ -201,6 +202,20 @@ impl Shared {
         }
         missing.sort_unstable_by_key(|range| range.start);
         Ok(missing)
+    }
+
+    /// Leaves word of the processor that a waiting end runs on, and says whether the other side was last seen on the
+    /// same one. A wrong answer costs time and nothing else.
+    fn shares_cpu(&self, side: Side) -> bool {
+        let cpus = &self.memory().state().cpus;
+        let Some(here) = sys::current_cpu().and_then(|cpu| cpu.checked_add(1)).map(u64::from) else {
+            return sys::only_one_cpu();
+        };
+        // Relaxed: a hint. Written only when it changes, so that the line stays shared.
+        if cpus[side as usize].word.load(Relaxed) != here {
+            cpus[side as usize].word.store(here, Relaxed);
+        }
+        cpus[side.other() as usize].word.load(Relaxed) == here
     }
 
     /// Why the file was cancelled.
@@ -404,7 +419,8 @@ impl Desk {
         let mut wanted = Wanted::new(shared, self.side, &mut self.others, wish, deadline);
         let hall = shared.hall();
         let bell = &hall.bells[self.side as usize];
-        let stop = match self.waiter.wait(bell, &mut wanted, crate::sys::only_one_cpu) {
+        let side = self.side;
+        let stop = match self.waiter.wait(bell, &mut wanted, || shared.shares_cpu(side)) {
             Ok(got) => {
                 if got.is_err() {
                     hall.wake(self.side); // Others wait for the end as well.

@@ -174,7 +174,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
                 _ => continue,
             }
             let got = match self.table.adopt_claimed(block, seen, self.me) {
-                Some(Adopted::Ranged { again }) => Some(Got { block, again }),
+                Some(Adopted::Ranged) => Some(Got { block, again: true }),
                 Some(Adopted::Bare) => self.give_range(block, chosen),
                 None => None, // Somebody was quicker.
             };

@@ -70,29 +70,6 @@ pub(crate) struct Line {
     _spare: [u8; 120],
 }
 
-/// What one side has done with the file; for people to read.
-#[repr(C, align(128))]
-pub(crate) struct CounterLine {
-    pub(crate) blocks: AtomicU64,
-    pub(crate) bytes: AtomicU64,
-    /// Blocks that somebody had before.
-    pub(crate) again: AtomicU64,
-    /// Writers: where the furthest byte stands that was completed, plus one.
-    pub(crate) end: AtomicU64,
-    _spare: [u8; 96],
-}
-
-impl CounterLine {
-    pub(crate) fn count(&self, bytes: u64, again: bool) {
-        // Relaxed: for people to read.
-        self.blocks.fetch_add(1, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
-        if again {
-            self.again.fetch_add(1, Relaxed);
-        }
-    }
-}
-
 /// The last 64 KiB of a region.
 #[repr(C, align(4096))]
 pub(crate) struct State {
@@ -103,7 +80,8 @@ pub(crate) struct State {
     /// By side; see `board.rs` and `hall.rs`.
     pub(crate) boards: [Line; 2],
     pub(crate) loose: [Line; 2],
-    pub(crate) counters: [CounterLine; 2],
+    /// By side: the processor that one of it was last seen on while it waited, plus one; 0 for unknown.
+    pub(crate) cpus: [Line; 2],
     _spare: [u8; 4096 - 7 * 128],
     pub(crate) records: [Record<AtomicU64>; MOST_BLOCKS],
     _more_spare: [u8; STATE_BYTES - 8192 - 8192 - 4096 - MOST_BLOCKS * 128],
@@ -114,12 +92,11 @@ const_assert_eq!(offset_of!(About, name), 24);
 const_assert_eq!(offset_of!(About, has_reason), 4128);
 const_assert_eq!(offset_of!(About, reason), 4136);
 const_assert_eq!(size_of::<Line>(), 128);
-const_assert_eq!(size_of::<CounterLine>(), 128);
 const_assert_eq!(size_of::<Record<AtomicU64>>(), 128);
 const_assert_eq!(size_of::<State>(), STATE_BYTES);
 const_assert_eq!(offset_of!(State, about), 8192);
 const_assert_eq!(offset_of!(State, next), 16384);
 const_assert_eq!(offset_of!(State, boards), 16512);
 const_assert_eq!(offset_of!(State, loose), 16768);
-const_assert_eq!(offset_of!(State, counters), 17024);
+const_assert_eq!(offset_of!(State, cpus), 17024);
 const_assert_eq!(offset_of!(State, records), 20480);

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bits 0..2    state         free, claimed, complete, taken
-//! bit 2        ranged        claimed: the record says which part of the file it is
+//! bit 2        ranged        claimed: its writer chose the range, which stands in the record
 //! bit 3        again         somebody had it before, and let go of it or died
 //! bits 8..16   seat          claimed, taken: the owner's; 255 is nobody's
 //! bits 32..64  generation    claimed, taken: of the owner's seat
@@ -14,9 +14,9 @@
 //! |---|---|---|---|
 //! | free | claimed | a writer | that the last reader is done with the bytes |
 //! | claimed | claimed, ranged | its owner | the range |
-//! | claimed, ranged | complete | its owner | bytes, range, length |
+//! | claimed | complete | its owner | bytes, range, length |
 //! | claimed | free | its owner, which found that the file is ending, or had nothing more to put there | |
-//! | claimed, ranged | claimed by nobody, again | its owner, which lets go of it | the range |
+//! | claimed | claimed by nobody, again | its owner, which lets go of it | the range |
 //! | claimed by nobody, or by one who is dead | claimed, as ranged as it was, again | a writer, which *adopts* it | the range |
 //! | complete | taken | a reader | bytes, range, length |
 //! | taken | free | its owner | that it is done with the bytes |
@@ -43,11 +43,13 @@
 //! block there in one compare-and-swap; so a writer that is killed at any step has either no ticket, or one that is
 //! written down: in `next`, where its block's index stands, or in its block's record, since **nobody takes a ticket
 //! before the last one stands in its record** (`settle`, which whoever comes next does for who is slow or dead).
-//! The record of a block has two tickets, the last that it was *given* and the last whose range was *noted*: if they
-//! differ, there is a range that its dead owner had not come to write down. Tickets of one block only grow, so that
-//! `settle`, a compare-and-swap from a smaller one, can come too late but never do harm.
+//! The record of a block has two tickets: the last that it was *given*, and the last that somebody was *done* with, which
+//! a reader writes down before it frees the block. If they differ, the block has the given one's range, whatever its dead
+//! owner had come to. Tickets of one block only grow, so that `settle`, a compare-and-swap from a smaller one, can come
+//! too late but never do harm.
 //!
-//! A writer that chooses its range itself takes no ticket, and writes the range down before it has the block in hand.
+//! A writer that chooses its range itself takes no ticket: the range stands in the record, and the word says so
+//! (*ranged*), before it has the block in hand.
 //!
 //! # Hand-overs
 //!
@@ -55,7 +57,7 @@
 //! |---|---|---|---|
 //! | `fill` | `Table::complete`, `Table::put_back` | `Table::take`, `Table::adopt_taken` | bytes, range, length |
 //! | `drain` | `Table::free`, `Table::abstain` | `Table::claim` | that the bytes may be overwritten |
-//! | `range` | `Table::note`, `Table::let_go` | `Table::adopt_claimed` | the range |
+//! | `range` | `Table::choose`, `Table::let_go` | `Table::adopt_claimed` | the range |
 //! | `ticket` | `Table::draw`, `Table::choose`, `Table::end`, `Table::cancel` | the same, `Table::last` | the tickets before, and that their blocks are claimed |
 //!
 //! # Why nothing is lost and nothing comes twice
@@ -179,14 +181,19 @@ pub(crate) struct Record<C> {
     pub(crate) len: C,
     /// The last ticket that it was given.
     given: C,
-    /// The last ticket whose range was noted.
-    noted: C,
+    /// The last ticket that somebody was done with.
+    done: C,
+    /// Bytes that went in and came out, and the furthest in the file, plus one: for people to read, and written by
+    /// whoever has the block.
+    pub(crate) bytes_in: C,
+    pub(crate) bytes_out: C,
+    pub(crate) end: C,
 }
 
 #[cfg(loom)]
 impl<C> Record<C> {
-    pub(super) fn of([word, offset, len, given, noted]: [C; 5]) -> Self {
-        Record { word, offset, len, given, noted }
+    pub(super) fn of([word, offset, len, given, done, bytes_in, bytes_out, end]: [C; 8]) -> Self {
+        Record { word, offset, len, given, done, bytes_in, bytes_out, end }
     }
 }
 
@@ -201,8 +208,8 @@ pub(crate) struct Stolen;
 /// A block that was claimed from its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adopted {
-    /// With its range; whether somebody had it in hand before.
-    Ranged { again: bool },
+    /// With its range, which somebody may have had in hand.
+    Ranged,
     /// As a free one would be: a range has still to be assigned.
     Bare,
 }
@@ -261,7 +268,8 @@ impl<C: Cell> Table<'_, C> {
         step!("claim:ticket");
         self.hand(block, ticket);
         step!("claim:given");
-        let offset = self.note_ticket(block, ticket);
+        let offset = self.note(block, self.offset_of(ticket));
+        step!("claim:ranged");
         Ok(offset)
     }
 
@@ -304,28 +312,6 @@ impl<C: Cell> Table<'_, C> {
         }
     }
 
-    /// Writes down which range a ticket stands for, and that it is written down.
-    #[inline]
-    fn note_ticket(&self, block: usize, ticket: u64) -> u64 {
-        let offset = self.note_range_of(block, ticket);
-        step!("claim:ranged");
-        self.note_noted(block, ticket);
-        offset
-    }
-
-    #[inline]
-    pub(super) fn note_range_of(&self, block: usize, ticket: u64) -> u64 {
-        let offset = self.offset_of(ticket);
-        self.note(block, offset);
-        offset
-    }
-
-    #[inline]
-    pub(super) fn note_noted(&self, block: usize, ticket: u64) {
-        // Relaxed: after the range. Who dies in between leaves a block that is ranged, and then this does not count.
-        self.records[block].noted.store(ticket, Relaxed);
-    }
-
     /// Gives a claimed block a range of its writer's choice.
     pub(crate) fn choose(&self, block: usize, offset: u64) -> Result<(), Over> {
         let mut last = self.last();
@@ -341,53 +327,54 @@ impl<C: Cell> Table<'_, C> {
             }
         }
         self.note(block, offset);
+        // EDGE range (release): where it begins. Nobody else changes the word while this one lives.
+        self.records[block].word.fetch_or(RANGED, Release);
+        step!("claim:ranged");
         Ok(())
     }
 
-    fn note(&self, block: usize, offset: u64) {
-        let record = &self.records[block];
+    #[inline]
+    fn note(&self, block: usize, offset: u64) -> u64 {
         // Relaxed: released with the word.
-        record.offset.store(offset, Relaxed);
-        // EDGE range (release): where it begins. Nobody else changes the word while this one lives.
-        record.word.fetch_or(RANGED, Release);
+        self.records[block].offset.store(offset, Relaxed);
+        offset
+    }
+
+    /// The ticket whose range a claimed block has; the same as it is done with where it has none.
+    fn ticket_of(&self, block: usize) -> u64 {
+        let last = self.last();
+        // Relaxed: acquired with the word, or with `next`, before the change of which `settle` has written it.
+        if last.block() == block { last.tickets() } else { self.records[block].given.load(Relaxed) }
     }
 
     /// Claims a block from its owner, who is dead or nobody: `seen` is how it stood when that was found.
     pub(crate) fn adopt_claimed(&self, block: usize, seen: Word, me: Owner) -> Option<Adopted> {
-        let again = if seen.is_ranged() { AGAIN } else { 0 };
-        // EDGE range (acquire): where it begins, if that was written down.
-        if !self.change(block, seen, CLAIMED | seen.0 & (RANGED | AGAIN) | again | me.bits(), Acquire) {
+        // EDGE range (acquire): where it begins, if that was chosen.
+        if !self.change(block, seen, CLAIMED | seen.0 & RANGED | AGAIN | me.bits(), Acquire) {
             return None;
         }
         step!("claim:adopted");
-        let record = &self.records[block];
-        let last = self.last();
-        // Relaxed: acquired with the word, or with `next`, before the change of which `settle` has written it.
-        let given = if last.block() == block { last.tickets() } else { record.given.load(Relaxed) };
         if seen.is_ranged() {
-            // Relaxed: this block's own. The dead one may not have come to it.
-            record.noted.store(given, Relaxed);
-            return Some(Adopted::Ranged { again: true });
+            return Some(Adopted::Ranged);
         }
+        let ticket = self.ticket_of(block);
         // Relaxed: acquired with the word.
-        if given == record.noted.load(Relaxed) {
+        if ticket == self.records[block].done.load(Relaxed) {
             return Some(Adopted::Bare);
         }
-        self.note_ticket(block, given);
-        Some(Adopted::Ranged { again: seen.is_again() })
+        self.hand(block, ticket);
+        self.note(block, self.offset_of(ticket));
+        Some(Adopted::Ranged)
     }
 
-    /// Which range a claimed block has, or is to have.
+    /// Which range a claimed block has.
     pub(crate) fn range_of(&self, block: usize) -> Option<u64> {
         let record = &self.records[block];
-        let is_ranged = self.look(block).is_ranged();
-        let last = self.last();
+        let (is_ranged, ticket) = (self.look(block).is_ranged(), self.ticket_of(block));
         // Relaxed: for people, or adopted and looked at again.
-        let given = if last.block() == block { last.tickets() } else { record.given.load(Relaxed) };
         match is_ranged {
             true => Some(record.offset.load(Relaxed)),
-            false if given != record.noted.load(Relaxed) => Some(self.offset_of(given)),
-            false => None,
+            false => (ticket != record.done.load(Relaxed)).then(|| self.offset_of(ticket)),
         }
     }
 
@@ -406,14 +393,16 @@ impl<C: Cell> Table<'_, C> {
 
     /// Lets go of a claimed block in which there is nothing, and which is nobody's range.
     pub(crate) fn abstain(&self, block: usize, me: Owner) -> Result<(), Stolen> {
+        self.be_done(block);
         // EDGE drain (release): as the last reader did.
         self.pass_on(block, State::Claimed(me), FREE)
     }
 
     /// Lets go of a claimed block whose range has still to be filled.
     pub(crate) fn let_go(&self, block: usize, me: Owner) -> Result<(), Stolen> {
+        let ranged = self.look(block).0 & RANGED;
         // EDGE range (release): where it begins.
-        self.pass_on(block, State::Claimed(me), CLAIMED | RANGED | AGAIN | Owner::NOBODY.bits())
+        self.pass_on(block, State::Claimed(me), CLAIMED | ranged | AGAIN | Owner::NOBODY.bits())
     }
 
     // ---- Readers ----
@@ -434,8 +423,19 @@ impl<C: Cell> Table<'_, C> {
     /// Done with a block: its range is no more.
     #[inline]
     pub(crate) fn free(&self, block: usize, me: Owner) -> Result<(), Stolen> {
+        self.be_done(block);
+        step!("free:done");
         // EDGE drain (release): the reading is over.
         self.pass_on(block, State::Taken(me), FREE)
+    }
+
+    /// Its range is nobody's any more. Who dies before it frees the block had it to the end, and the next one that has it
+    /// comes by here again.
+    #[inline]
+    fn be_done(&self, block: usize) {
+        let record = &self.records[block];
+        // Relaxed: released with the word.
+        record.done.store(record.given.load(Relaxed), Relaxed);
     }
 
     /// Lets go of a block unread, or half read.

@@ -1,7 +1,7 @@
 //! Writers: claiming free blocks, filling them, handing them on.
 
 use super::file::{Desk, Role, Wish};
-use super::hall::{End, Got, Side};
+use super::hall::{End, Got};
 use crate::error::Error;
 use crate::steps::step;
 use crate::sys::deadline::Deadline;
@@ -246,12 +246,12 @@ impl Space {
             return hall.abstain(self.block).map_err(stolen);
         }
         step!("complete:filled");
-        hall.complete(self.block, len as u64).map_err(stolen)?;
-        let counters = &self.role.shared.memory().state().counters[Side::Writers as usize];
-        counters.count(len as u64, self.again);
-        // Relaxed: for people to read.
-        counters.end.fetch_max(self.offset.saturating_add(len as u64), Relaxed);
-        Ok(())
+        let record = &hall.table.records[self.block];
+        // Relaxed: for people to read; this one's, as long as the block is.
+        record.bytes_in.store(record.bytes_in.load(Relaxed).wrapping_add(len as u64), Relaxed);
+        let end = self.offset.saturating_add(len as u64);
+        record.end.store(record.end.load(Relaxed).max(end), Relaxed);
+        hall.complete(self.block, len as u64).map_err(stolen)
     }
 }
 
