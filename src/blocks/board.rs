@@ -1,54 +1,52 @@
-//! A side's board: what is new for it, and how many of it sleep, in one word.
+//! A side's board: who of it waits, and what is new for them, in one word.
 //!
 //! ```text
-//! bits 0..8    block     the one that became available last
+//! bits 0..8    block     the one that the last notice was about
 //! bit 8        over      the file is ending, or cancelled
 //! bits 9..24   armed     how many are about to sleep, or sleep, and were not called yet
-//! bits 24..64  count     one more with every notice
+//! bit 24       watched   somebody looks at the board, and at nothing else
+//! bits 25..64  count     one more with every notice
 //! ```
 //!
-//! Whoever makes a block available to a side puts up a notice on its board: one more, and which block. So who waits
-//! looks at one word and not at all blocks, and goes to the right one first: readers to what was completed last, writers
-//! to what was freed last, which is in the cache.
+//! Whoever makes a block available to a side looks at its board. While nobody waits it says nothing, and is not written
+//! to; so two sides that keep each other busy share nothing but their blocks. Where it is watched, or somebody is
+//! armed, or the file is ending, a **notice** is put up: one more, about which block, watched no longer, and one of the
+//! armed counted out, who is posted a token.
 //!
-//! All of a side wait for the same thing, so any of them may be woken for it, and a token is nobody's in particular.
-//! [`bell`](crate::bell) says how one sleeps. To **arm** is to count oneself in, by a compare-and-swap from the notice
-//! after which one has looked at everything. Whoever puts up a notice counts one out, if there is one, in the same
-//! operation, and posts one token. To **disarm** is to count oneself out; where nobody is counted in, somebody has
-//! called, and a token is due.
+//! Who waits looks at the blocks themselves for a while. Then it **watches**: says so, looks at all blocks once more, and
+//! from then on at the board alone until there is a notice. To sleep it **arms**: counts itself in, and looks at all
+//! blocks once more. To **disarm** is to count oneself out; where nobody is counted in, somebody has called, and a token
+//! is due. All of a side wait for the same thing, so any of them may be woken for it, and a token is nobody's in
+//! particular; [`bell`](crate::bell) says how one sleeps.
 //!
-//! | edge | release | acquire | carries |
-//! |---|---|---|---|
-//! | `notice` | `Board::notify` | `Board::look`, `Board::notify` | that there is something to be found |
-//!
-//! **No lost wake-up.** A sleeper looks at the board, then at everything, then arms from what the board said. Every
-//! change of one word is totally ordered with every other: a notice comes either before what the board said, and then
-//! it was found by the look; or before the arming, which then fails; or after it, and then it counts one out and posts.
-//! Every change is a read-modify-write, so that none cuts off what an earlier one has released.
+//! **Nothing is missed.** Who waits changes the board, fences, and looks at the blocks; who makes a block available
+//! changes its word, fences, and looks at the board. Of the two fences one comes first. If the waiter's, the other sees
+//! that it waits, or that somebody has put up a notice since; if the other's, the waiter's look finds the block, or that
+//! somebody was quicker.
 //!
 //! **Tokens and armings are never fewer than sleepers.** Every sleeper that is armed has one of the two: the arming
 //! that it made, or a token that was posted when it was counted out. Tokens can be mixed up, and armings with them, but
 //! the sum stays: so something that is available is never left to a sleeper that nobody will call. What is lost with a
 //! process that dies (between counting one out and posting) is made good at the next tick: who wakes without a token
 //! and finds nobody armed arms again. What is left over (who dies asleep: an arming too many) costs one token, which
-//! costs its finder a look.
+//! costs its finder a look; and a board that is watched by nobody costs one notice.
 
 use crate::sys::cell::Cell;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 const BLOCK: u64 = 0xff;
 const OVER: u64 = 1 << 8;
-const ARMED_SHIFT: u32 = 9;
-const ONE_ARMED: u64 = 1 << ARMED_SHIFT;
-const ARMED: u64 = 0x7fff << ARMED_SHIFT;
-const ONE_NOTICE: u64 = 1 << 24;
+const ONE_ARMED: u64 = 1 << 9;
+const ARMED: u64 = 0x7fff << 9;
+const WATCHED: u64 = 1 << 24;
+const ONE_NOTICE: u64 = 1 << 25;
 
 /// A value of the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Notice(u64);
 
 impl Notice {
-    /// The block that became available last.
+    /// The block that the last notice was about.
     #[inline]
     pub(crate) fn block(self) -> usize {
         (self.0 & BLOCK) as usize
@@ -59,10 +57,16 @@ impl Notice {
         self.0 & OVER != 0
     }
 
-    /// Whether nothing was put up in between.
+    /// Whether no notice was put up in between.
     #[inline]
     pub(crate) fn is_as_new_as(self, other: Notice) -> bool {
-        (self.0 ^ other.0) & !ARMED == 0
+        self.0 / ONE_NOTICE == other.0 / ONE_NOTICE
+    }
+
+    /// Whether anybody would go by a notice.
+    #[inline]
+    fn is_wanted(self) -> bool {
+        self.0 & (OVER | ARMED | WATCHED) != 0
     }
 
     fn armed(self) -> u64 {
@@ -80,53 +84,65 @@ impl<C: Cell> Board<'_, C> {
         Notice(self.0.load(Acquire))
     }
 
-    /// Puts up a notice. Returns the one before; whether somebody is to be rung for.
+    /// Looks after a change that somebody may go on by: whether to put up a notice of it.
     #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        C::fence_after_change(SeqCst);
+        // Relaxed: after the fence.
+        Notice(self.0.load(Relaxed)).is_wanted()
+    }
+
+    /// Puts up a notice. Returns the value before, and whether somebody is to be rung for.
     pub(crate) fn notify(&self, block: usize, is_over: bool) -> (Notice, bool) {
-        // Relaxed: looked at by the exchange.
-        let mut now = Notice(self.0.load(Relaxed));
-        loop {
-            let calls = now.armed() != 0;
-            let kept = now.0 & !BLOCK;
-            let next = kept.wrapping_add(ONE_NOTICE).wrapping_sub(if calls { ONE_ARMED } else { 0 });
-            let next = next | block as u64 & BLOCK | if is_over { OVER } else { 0 };
-            // EDGE notice (acquire): what others made available, for whom this one passes it on.
-            // EDGE notice (release): what was made available. Relaxed where it fails: looked at once more.
-            match self.0.compare_exchange(now.0, next, AcqRel, Relaxed) {
-                Ok(_) => return (now, calls),
-                Err(other) => now = Notice(other),
-            }
+        let before = self.change(|now| {
+            let armed = now.armed().saturating_sub(ONE_ARMED);
+            let kept = now.0 & !(BLOCK | ARMED | WATCHED);
+            Some(kept.wrapping_add(ONE_NOTICE) | armed | block as u64 & BLOCK | if is_over { OVER } else { 0 })
+        });
+        match before {
+            Ok(before) | Err(before) => (before, before.armed() != 0),
         }
     }
 
-    /// Says that one is about to sleep, having looked at everything after `seen`. False where there is something new.
-    /// `is_armed`: one has said so before, and was not woken by a token since.
-    pub(crate) fn arm(&self, seen: Notice, is_armed: bool) -> bool {
-        self.change(|now| {
-            if !now.is_as_new_as(seen) {
-                return None;
-            }
+    /// Says that one looks at nothing else from now on; then one has to look at all blocks. The value that stands there.
+    pub(crate) fn watch(&self) -> Notice {
+        let now = self.look();
+        let is_watched = now.0 & WATCHED != 0;
+        let now = if is_watched { now } else { Notice(self.0.fetch_or(WATCHED, AcqRel)) };
+        // Also where it was watched before: by somebody else, who fences for itself.
+        C::fence(SeqCst);
+        now
+    }
+
+    /// Says that one is about to sleep; then one has to look at all blocks. `is_armed`: one has said so before, and was
+    /// not woken by a token since.
+    pub(crate) fn arm(&self, is_armed: bool) {
+        let _ = self.change(|now| {
             let is_counted = (is_armed && now.armed() != 0) || now.armed() == ARMED;
-            Some(if is_counted { now.0 } else { now.0 + ONE_ARMED })
-        })
+            (!is_counted).then_some(now.0 + ONE_ARMED)
+        });
+        C::fence(SeqCst);
     }
 
     /// Takes that back. False where a token is due instead.
     pub(crate) fn disarm(&self) -> bool {
-        self.change(|now| (now.armed() != 0).then(|| now.0 - ONE_ARMED))
+        self.change(|now| (now.armed() != 0).then(|| now.0 - ONE_ARMED)).is_ok()
     }
 
-    fn change(&self, to: impl Fn(Notice) -> Option<u64>) -> bool {
-        // Relaxed throughout: the number of the armed carries nothing, and a read-modify-write passes on what was
-        // released.
+    /// The value before, as a failure where nothing was to be changed.
+    #[inline]
+    fn change(&self, to: impl Fn(Notice) -> Option<u64>) -> Result<Notice, Notice> {
+        // Relaxed: looked at by the exchange, or not gone by.
         let mut now = Notice(self.0.load(Relaxed));
         while let Some(next) = to(now) {
-            match self.0.compare_exchange(now.0, next, Relaxed, Relaxed) {
-                Ok(_) => return true,
+            // EDGE notice (acquire): what others made available, for whom this one passes it on.
+            // EDGE notice (release): what was made available. Relaxed where it fails: looked at once more.
+            match self.0.compare_exchange(now.0, next, AcqRel, Relaxed) {
+                Ok(_) => return Ok(now),
                 Err(other) => now = Notice(other),
             }
         }
-        false
+        Err(now)
     }
 }
 
@@ -136,17 +152,25 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     #[test]
-    fn one_arms_from_what_one_has_seen_and_not_from_something_older() {
+    fn a_notice_is_wanted_by_who_watches_or_is_armed_and_takes_that_away() {
         let word = AtomicU64::new(0);
         let board = Board(&word);
-        let seen = board.look();
-        assert!(board.arm(seen, false) && board.arm(seen, true));
+        assert!(!board.is_wanted());
+        let seen = board.watch();
+        assert!(board.is_wanted());
+        let (before, rings) = board.notify(7, false);
+        assert!(before.is_as_new_as(seen) && !rings && !board.is_wanted());
+        assert!(!board.look().is_as_new_as(seen) && board.look().block() == 7);
+        board.arm(false);
+        board.arm(true);
         assert_eq!(board.look().armed(), ONE_ARMED);
-        assert_eq!(board.notify(7, false), (Notice(ONE_ARMED), true));
-        assert!(!board.arm(seen, false) && !board.disarm());
-        let seen = board.look();
-        assert_eq!((seen.block(), seen.is_over(), seen.armed()), (7, false, 0));
-        assert!(board.arm(seen, false) && board.arm(seen, false) && board.disarm() && board.disarm());
-        assert!(!board.notify(255, true).1 && board.look().is_over() && board.look().block() == 255);
+        board.arm(false);
+        assert!(board.notify(255, false).1 && board.is_wanted() && board.disarm() && !board.disarm());
+        assert!(!board.is_wanted());
+        // Somebody was counted out whose token is lost.
+        board.arm(true);
+        assert_eq!(board.look().armed(), ONE_ARMED);
+        assert!(board.notify(3, true).1 && !board.notify(4, false).1);
+        assert!(board.is_wanted() && board.look().is_over() && board.look().block() == 4);
     }
 }

@@ -385,9 +385,14 @@ impl Desk {
         &self.role.shared
     }
 
-    /// One look, without waiting: a block, the end, or neither.
-    #[inline]
+    /// One look at everything, without waiting: a block, the end, or neither.
     pub(crate) fn try_get(&mut self, wish: Wish) -> Result<Option<Result<Got, End>>, Error> {
+        self.others.scout.look_at_all();
+        self.look_once(wish)
+    }
+
+    #[inline]
+    fn look_once(&mut self, wish: Wish) -> Result<Option<Result<Got, End>>, Error> {
         let shared = &self.role.shared;
         shared.check_fork()?;
         let mut wanted = Wanted::new(shared, self.side, &mut self.others, wish, Deadline::NEVER);
@@ -406,11 +411,10 @@ impl Desk {
         deadline: Deadline,
         call: &'static str,
     ) -> Result<Result<Got, End>, Error> {
-        // Whoever claims a block holds the file open.
-        if let Some(got) = self.try_get(wish)? {
-            return Ok(got);
+        match self.look_once(wish)? {
+            Some(got) => Ok(got),
+            None => self.wait(wish, deadline, call),
         }
-        self.wait(wish, deadline, call)
     }
 
     #[inline(never)]
@@ -535,7 +539,6 @@ impl Awaited for Wanted<'_> {
             Wish::Block { chosen } => self.look_for_block(chosen),
             Wish::Filled => {
                 let hall = self.shared.hall();
-                self.others.scout.seen = Some(hall.board(self.side).look());
                 match hall.table.last().is_cancelled() {
                     true => Some(Err(End::Cancelled)),
                     false => (!hall.is_being_filled()).then_some(Err(End::Ended)),
@@ -545,12 +548,10 @@ impl Awaited for Wanted<'_> {
     }
 
     fn arm(&mut self) -> bool {
-        let hall = self.shared.hall();
-        let board = hall.board(self.side);
-        // Where nothing was seen yet: look first.
-        let is_armed = self.others.scout.seen.is_some_and(|seen| board.arm(seen, self.is_armed));
-        self.is_armed |= is_armed;
-        is_armed
+        self.shared.hall().board(self.side).arm(self.is_armed);
+        self.is_armed = true;
+        self.others.scout.look_at_all();
+        true
     }
 
     fn disarm(&mut self) -> bool {
@@ -562,6 +563,8 @@ impl Awaited for Wanted<'_> {
     }
 
     fn inspect(&mut self) -> Option<Stop> {
+        // Whatever stops the waiting, what has come by then beats it.
+        self.others.scout.look_at_all();
         if let Some(error) = self.failed.take() {
             return Some(Stop::Failed(Box::new(error)));
         }

@@ -50,19 +50,50 @@ pub(crate) enum End {
     Cancelled,
 }
 
+/// Looks in vain, at the blocks themselves, before one watches the board: about as many as a quick answer takes.
+const LOOKS: u32 = 48;
+/// Of so many of them one is at all blocks, and the others at the one that is to come.
+const LOOKS_AT_ONE: u32 = 16;
+/// Blocks of a file that are no more than this together are used one after the other: all of them are in the cache.
+/// Where they are more, few of them are used as long as the readers keep up.
+const IN_CACHE: u64 = 512 << 10;
+
 /// What one end knows from its last looks.
 pub(crate) struct Scout {
-    /// The notice after which it has looked at everything; nothing where it has not.
-    pub(crate) seen: Option<Notice>,
+    /// The block that is to come next, as far as one can guess.
+    next: usize,
     /// Readers: complete blocks that were found and not gone for yet, in the order of the file.
     ahead: VecDeque<usize>,
-    /// Readers: where the last block ended, and the next begins where there is one writer and one reader.
+    /// Readers: where the next block begins, if there is one writer and one reader.
     expected: u64,
+    /// Looks in vain since the last block.
+    looks: u32,
+    /// The notice after which all blocks were looked at, once the board is watched.
+    watched: Option<Notice>,
+}
+
+/// Where to look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Nowhere,
+    AtNext,
+    AtAll,
 }
 
 impl Scout {
     pub(crate) fn new() -> Self {
-        Scout { seen: None, ahead: VecDeque::new(), expected: 0 }
+        Scout { next: 0, ahead: VecDeque::new(), expected: 0, looks: 0, watched: None }
+    }
+
+    /// The next look is at all blocks.
+    pub(crate) fn look_at_all(&mut self) {
+        self.watched = None;
+        self.looks = 0;
+    }
+
+    #[inline]
+    fn found(&mut self, next: usize) {
+        (self.looks, self.watched, self.next) = (0, None, next);
     }
 }
 
@@ -83,6 +114,24 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         Board(self.boards[side as usize])
     }
 
+    /// Where to look this time.
+    #[inline]
+    fn plan(&self, scout: &mut Scout, side: Side) -> Look {
+        if let Some(watched) = scout.watched {
+            let notice = self.board(side).look();
+            if notice.is_as_new_as(watched) {
+                return Look::Nowhere;
+            }
+            scout.found(notice.block());
+        }
+        let looks = scout.looks;
+        scout.looks = looks.saturating_add(1);
+        if looks == LOOKS {
+            scout.watched = Some(self.board(side).watch());
+        }
+        if looks % LOOKS_AT_ONE == 0 || looks >= LOOKS { Look::AtAll } else { Look::AtNext }
+    }
+
     /// Puts up a notice for a side, and wakes one of it. Whether the file was ending.
     #[inline]
     fn notify(&self, side: Side, block: usize, is_over: bool) -> bool {
@@ -97,7 +146,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// After a change that `side` may go on by, and the other one too if it waits for the end.
     #[inline]
     fn ring(&self, side: Side, block: usize) {
-        if self.notify(side, block, false) {
+        if self.board(side).is_wanted() && self.notify(side, block, false) {
             self.notify(side.other(), block, false);
         }
     }
@@ -118,9 +167,12 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         look_around: bool,
         mut is_gone: impl FnMut(Owner) -> bool,
     ) -> Option<Result<Got, End>> {
-        let notice = self.board(Side::Writers).look();
-        if scout.seen.is_some_and(|seen| seen.is_as_new_as(notice)) && !look_around {
-            return None; // Nothing since there was nothing.
+        if look_around {
+            scout.look_at_all();
+        }
+        let plan = self.plan(scout, Side::Writers);
+        if plan == Look::Nowhere {
+            return None;
         }
         loop {
             // Before looking: what somebody lets go of and then ends is found.
@@ -136,15 +188,17 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
             if last.is_ending() {
                 return Some(Err(End::Ended));
             }
-            // What was freed last, which is in the cache; then the first ones, so that few are in use.
             let blocks = self.table.records.len();
-            let mut order = [notice.block()].into_iter().filter(|block| *block < blocks).chain(0..blocks);
-            let free = order
-                .find(|&block| self.table.look(block).state() == State::Free && self.table.claim(block, self.me));
-            let Some(block) = free else {
-                scout.seen = Some(notice);
-                return None;
+            let is_free = |block: &usize| self.table.look(*block).state() == State::Free;
+            let mut claim = |block: &usize| is_free(block) && self.table.claim(*block, self.me);
+            let free = match plan {
+                Look::AtAll => {
+                    [scout.next].into_iter().filter(|next| *next < blocks).chain(0..blocks).find(&mut claim)
+                }
+                _ => Some(scout.next).filter(|next| *next < blocks && claim(next)),
             };
+            let block = free?;
+            scout.found(self.after(block));
             step!("claim:claimed");
             if let Some(got) = self.give_range(block, chosen) {
                 return Some(Ok(got));
@@ -164,6 +218,16 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
                 let _ = self.abstain(block);
                 None
             }
+        }
+    }
+
+    /// The block to go for after this one.
+    #[inline]
+    fn after(&self, block: usize) -> usize {
+        let blocks = self.table.records.len();
+        match self.table.block_bytes.saturating_mul(blocks as u64) <= IN_CACHE {
+            true if block + 1 < blocks => block + 1,
+            _ => 0,
         }
     }
 
@@ -245,24 +309,30 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         look_around: bool,
         is_gone: impl FnMut(Owner) -> bool,
     ) -> Option<Result<Got, End>> {
-        if let Some(got) = self.take_from(scout) {
-            return Some(Ok(got));
-        }
-        let notice = self.board(Side::Readers).look();
-        if scout.seen.is_some_and(|seen| seen.is_as_new_as(notice)) && !look_around {
-            return None; // Nothing since there was nothing.
-        }
         if look_around {
+            // What somebody had before goes first.
+            scout.ahead.clear();
+            scout.look_at_all();
             if let Some(got) = self.adopt_taken(is_gone) {
                 return Some(Ok(got));
             }
         }
+        if let Some(got) = self.take_from(scout) {
+            return Some(Ok(got));
+        }
+        let plan = self.plan(scout, Side::Readers);
+        if plan == Look::Nowhere {
+            return None;
+        }
         // Where it is the next one in the file, nothing else can come before it.
-        let block = notice.block();
-        if self.is_complete(block) && self.offset_of(block) == scout.expected {
-            if let Some(got) = self.take_one(scout, block) {
+        let next = scout.next;
+        if !look_around && self.is_complete(next) && self.offset_of(next) == scout.expected {
+            if let Some(got) = self.take_one(scout, next) {
                 return Some(Ok(got));
             }
+        }
+        if plan == Look::AtNext {
+            return None;
         }
         loop {
             let last = self.table.last();
@@ -277,7 +347,6 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
                 }
             }
             if scout.ahead.is_empty() {
-                scout.seen = Some(notice);
                 return (is_drained && last.is_ending()).then_some(Err(End::Ended));
             }
             scout.ahead.make_contiguous().sort_by_key(|block| self.offset_of(*block));
@@ -305,8 +374,8 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
             return None; // Somebody was quicker.
         }
         step!("take:taken");
-        // Relaxed: a guess about the next one.
-        scout.expected = self.offset_of(block).wrapping_add(self.table.records[block].len.load(Relaxed));
+        scout.found(self.after(block));
+        scout.expected = self.offset_of(block).wrapping_add(self.table.block_bytes);
         Some(Got { block, again: word.is_again() })
     }
 
@@ -345,6 +414,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// Lets go of a block that was not read.
     pub(crate) fn put_back(&self, block: usize) -> Result<(), Stolen> {
         self.table.put_back(block, self.me)?;
+        self.loosen(Side::Readers);
         self.ring(Side::Readers, block);
         Ok(())
     }

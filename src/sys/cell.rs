@@ -15,6 +15,11 @@ pub(crate) trait Cell {
     fn fetch_and(&self, bits: u64, order: Ordering) -> u64;
     /// `fence(order)`, of the same kind as the atomic.
     fn fence(order: Ordering);
+    /// `fence(order)`, right after a read-modify-write.
+    #[inline]
+    fn fence_after_change(order: Ordering) {
+        Self::fence(order);
+    }
     /// `store(value, Relaxed)`, then `fence(order)`.
     #[inline]
     fn store_and_fence(&self, value: u64, order: Ordering) {
@@ -51,6 +56,12 @@ impl Cell for AtomicU64 {
     #[inline]
     fn fence(order: Ordering) {
         fence(order);
+    }
+    /// On x86 every read-modify-write is a full fence. The compiler's is still needed.
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    #[inline]
+    fn fence_after_change(order: Ordering) {
+        std::sync::atomic::compiler_fence(order);
     }
     /// On x86 an exchange is a full fence, and 7 ns cheaper than a store and a fence. The compiler keeps later loads
     /// behind it, since it acquires.

@@ -123,10 +123,10 @@ impl Awaited for BlockOf<'_> {
         }
     }
     fn arm(&mut self) -> bool {
-        let board = self.hall.board(self.side);
-        let is_armed = self.scout.seen.is_some_and(|seen| board.arm(seen, self.is_armed));
-        self.is_armed |= is_armed;
-        is_armed
+        self.hall.board(self.side).arm(self.is_armed);
+        self.is_armed = true;
+        self.scout.look_at_all();
+        true
     }
     fn disarm(&mut self) -> bool {
         !std::mem::take(&mut self.is_armed) || self.hall.board(self.side).disarm()
