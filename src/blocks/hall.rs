@@ -1,4 +1,4 @@
-//! What either side does with the blocks, and who is rung for it: words, sleepers and bells together.
+//! What either side does with the blocks, and who is rung for it: words, boards and bells together.
 //!
 //! | what was done | who may go on by it |
 //! |---|---|

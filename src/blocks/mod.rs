@@ -1,15 +1,56 @@
-//! Block files: a region of blocks that writers fill and readers empty, each block by one of them at a time, without a
-//! copy in between.
+//! Block files: many writers, many readers, one file, and no copy in between.
+//!
+//! A block file is a region of *blocks*, 8 of 1 MiB unless asked otherwise. A writer **claims** a free one, fills it in
+//! place and **completes** it; a reader claims it then, reads it in place and completes it, and it is free again. Each
+//! block is one thread's at a time, of whatever process, and carries its offset in the file. So it is a pipe whose ends
+//! may be many, a pool of work whose jobs are not lost, or a file that two programs hand each other.
+//!
+//! ```
+//! use antiphon::blocks::{BlockFile, BlockFileOptions, FileId};
+//!
+//! let id = FileId { session: std::process::id().into(), file: 0 };
+//! let file = BlockFileOptions::new().block_bytes(4096).create(id, b"numbers")?;
+//! let mut writer = file.writer()?;
+//! let works = std::thread::spawn(move || -> Result<u64, antiphon::Error> {
+//!     let mut reader = BlockFile::open(id)?.reader()?; // As from another process.
+//!     let mut sum = 0;
+//!     while let Some(block) = reader.claim()? {
+//!         sum += block.to_vec().iter().map(|byte| u64::from(*byte)).sum::<u64>();
+//!         block.complete()?;
+//!     }
+//!     Ok(sum)
+//! });
+//! for number in 1..=100 {
+//!     let mut space = writer.claim()?;
+//!     space.copy_from(0, &[number]);
+//!     space.complete(1)?;
+//! }
+//! writer.finish()?;
+//! assert_eq!(works.join().unwrap()?, 5050);
+//! # Ok::<(), antiphon::Error>(())
+//! ```
+//!
+//! # What it promises
+//! * What was completed comes to one reader. If that one dies over it, or lets go of it, it comes to another, marked
+//!   [again](Block::again).
+//! * What a writer died over, or let go of, goes to the next claim of any writer, marked [again](Space::again), with the
+//!   same range of the file. A file that lacks a range does not end well: [`Error::Unfilled`] names it.
+//! * A reader is at the end when the file was [finished](Writer::finish), or a writer completed an empty block, and all of
+//!   it was read: not before, and whoever claims last.
+//! * Who waits is told of a death on the other side within a tenth of a second, once, and uses no processor meanwhile.
+//! * Nothing is left behind once all have gone, unless there is something in it that nobody has read.
+//!
+//! Up to 30 processes have a file open at once, each with as many threads as it likes.
 //!
 //! # Interface
-//! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`].
+//! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`], [`Claimed`].
 //!
 //! # Where what is
 //!
 //! | file | what |
 //! |---|---|
 //! | `word.rs` | blocks and their words, ranges, the end |
-//! | `board.rs` | what is new for a side, and who of it sleeps |
+//! | `board.rs` | who of a side waits, and what is new for it |
 //! | `hall.rs` | what either side does with the blocks, and who is rung then |
 //! | `file.rs` | a process's attachment, waiting, the dead |
 //! | `writer.rs`, `reader.rs` | what users have in hand |
