@@ -284,9 +284,9 @@ impl<C: Cell> Table<'_, C> {
             self.settle(last);
             let ticket = last.tickets() + 1;
             let next = ticket << TICKET_SHIFT | block as u64;
-            // EDGE ticket (acquire): the claims and the tickets before, should the file be ending by now.
             // EDGE ticket (release): this claim, and the tickets before, for whoever finds that it was given.
-            match self.next.compare_exchange(last.0, next, AcqRel, Acquire) {
+            // EDGE ticket (acquire): where it fails, as in `last`.
+            match self.next.compare_exchange(last.0, next, Release, Acquire) {
                 Ok(_) => return Ok(ticket),
                 Err(now) => last = Last(now),
             }
@@ -319,9 +319,9 @@ impl<C: Cell> Table<'_, C> {
             if last.is_over() {
                 return Err(Over);
             }
-            // EDGE ticket (acquire): as in `draw`.
             // EDGE ticket (release): as in `draw`; so that *ending* comes before this claim, or after it.
-            match self.next.compare_exchange(last.0, last.0, AcqRel, Acquire) {
+            // EDGE ticket (acquire): as in `draw`.
+            match self.next.compare_exchange(last.0, last.0, Release, Acquire) {
                 Ok(_) => break,
                 Err(now) => last = Last(now),
             }
