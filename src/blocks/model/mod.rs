@@ -210,12 +210,21 @@ fn two_readers_get_each_block_once_and_both_see_the_end() {
 
 #[test]
 fn who_claims_while_the_file_ends_has_a_range_that_is_read_or_none() {
-    check(Some(2), || {
-        let region = Region::new(2);
+    claims_while_it_ends(None);
+}
+
+#[test]
+fn who_chooses_its_range_while_the_file_ends_has_it_read_or_has_none() {
+    claims_while_it_ends(Some(0));
+}
+
+fn claims_while_it_ends(chosen: Option<u64>) {
+    check(Some(2), move || {
+        let region = Region::new(1);
         let theirs = Arc::clone(&region);
         let late = thread::spawn(move || {
             let hall = theirs.hall(2);
-            match hall.claim(&mut Scout::new(), None, false, |_| false) {
+            match hall.claim(&mut Scout::new(), chosen, false, |_| false) {
                 Some(Ok(got)) => {
                     theirs.fill(&hall, got);
                     1
