@@ -327,6 +327,7 @@ impl<C: Cell> Table<'_, C> {
             }
         }
         self.note(block, offset);
+        // UNSEEN range: whoever adopts it has found its owner dead, which orders the two already.
         // EDGE range (release): where it begins. Nobody else changes the word while this one lives.
         self.records[block].word.fetch_or(RANGED, Release);
         step!("claim:ranged");
