@@ -58,7 +58,7 @@
 //! | `fill` | `Table::complete`, `Table::put_back` | `Table::take`, `Table::adopt_taken` | bytes, range, length |
 //! | `drain` | `Table::free`, `Table::abstain` | `Table::claim` | that the bytes may be overwritten |
 //! | `range` | `Table::choose`, `Table::let_go` | `Table::adopt_claimed` | the range |
-//! | `ticket` | `Table::draw`, `Table::choose`, `Table::end`, `Table::cancel` | the same, `Table::last` | the tickets before, and that their blocks are claimed |
+//! | `ticket` | `Table::draw`, `Table::choose`, `Table::end`, `Table::cancel` | `Table::last`, `Table::end`, `Table::cancel` | the tickets before, and that their blocks are claimed |
 //!
 //! # Why nothing is lost and nothing comes twice
 //!
@@ -285,8 +285,8 @@ impl<C: Cell> Table<'_, C> {
             let ticket = last.tickets() + 1;
             let next = ticket << TICKET_SHIFT | block as u64;
             // EDGE ticket (release): this claim, and the tickets before, for whoever finds that it was given.
-            // EDGE ticket (acquire): where it fails, as in `last`.
-            match self.next.compare_exchange(last.0, next, Release, Acquire) {
+            // Relaxed where it fails: whoever finds that it is over looks again.
+            match self.next.compare_exchange(last.0, next, Release, Relaxed) {
                 Ok(_) => return Ok(ticket),
                 Err(now) => last = Last(now),
             }
@@ -320,8 +320,8 @@ impl<C: Cell> Table<'_, C> {
                 return Err(Over);
             }
             // EDGE ticket (release): as in `draw`; so that *ending* comes before this claim, or after it.
-            // EDGE ticket (acquire): as in `draw`.
-            match self.next.compare_exchange(last.0, last.0, Release, Acquire) {
+            // Relaxed where it fails: as in `draw`.
+            match self.next.compare_exchange(last.0, last.0, Release, Relaxed) {
                 Ok(_) => break,
                 Err(now) => last = Last(now),
             }
