@@ -8,6 +8,7 @@ use super::word::{Last, Owner, State, Table};
 use crate::bell::{Awaited, Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::name::Name;
+use crate::steps::step;
 use crate::sys;
 use crate::sys::bells::Bell;
 use crate::sys::deadline::Deadline;
@@ -156,6 +157,40 @@ impl Shared {
         Ok(false)
     }
 
+    /// Something that changes while a side works.
+    fn work_of(&self, side: Side) -> u64 {
+        let table = self.hall().table;
+        // Relaxed: peers' words, and looked at again and again.
+        let bytes = table.records.iter().map(|record| match side {
+            Side::Writers => record.bytes_in.load(Relaxed),
+            Side::Readers => record.bytes_out.load(Relaxed),
+        });
+        let bytes = bytes.fold(0, u64::wrapping_add);
+        if side == Side::Writers { bytes.wrapping_add(table.last().tickets()) } else { bytes }
+    }
+
+    /// Whether the file is ending, and all is there that will ever be.
+    fn is_whole(&self) -> Result<bool, Error> {
+        Ok(self.hall().table.last().is_ending() && self.missing()?.is_empty())
+    }
+
+    /// Frees what the dead had claimed and got no range for: once the file is ending nobody else would, and it would
+    /// look as if something were still to come.
+    fn sweep(&self, care: Care) -> Result<(), Error> {
+        let hall = self.hall();
+        if !hall.table.last().is_ending() {
+            return Ok(());
+        }
+        let mut failed = None;
+        hall.sweep(|owner| {
+            self.is_gone(owner, care).unwrap_or_else(|error| {
+                failed = Some(error);
+                false
+            })
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Whether an owner can do nothing any more with what it has.
     fn is_gone(&self, owner: Owner, care: Care) -> Result<bool, Error> {
         let Some(number) = SeatNumber::of_index(owner.seat) else { return Ok(true) };
@@ -223,11 +258,17 @@ impl Shared {
         String::from_utf8_lossy(&self.memory().state().about.reason.get()).into_owned()
     }
 
+    #[cold]
+    pub(crate) fn cancelled(&self) -> Error {
+        Error::Cancelled { name: self.name().to_string(), reason: self.reason() }
+    }
+
     /// Cancels the file. The first reason stays.
     pub(crate) fn cancel(&self, reason: &str) {
         let about = &self.memory().state().about;
         // Relaxed: the reason is released with the word that says that the file is cancelled.
         if about.has_reason.swap(1, Relaxed) == 0 {
+            step!("cancel:begun");
             about.reason.set(reason.as_bytes());
         }
         self.hall().cancel();
@@ -277,8 +318,8 @@ enum Stop {
     },
     /// Nobody of the other side is there any more.
     Left,
-    /// The writers of this side are gone that were to fill something.
-    Unfilled,
+    /// The writers of this side are gone that were to fill these.
+    Unfilled(Vec<Range<u64>>),
     /// Boxed, so that success stays small.
     Failed(Box<Error>),
 }
@@ -289,6 +330,8 @@ pub(crate) struct Others {
     told: [u32; SEATS],
     /// Somebody of the other side was there, and the user was not told since that nobody is.
     were_there: bool,
+    /// What the other side had done at the last look: who came, worked and left in between was there too.
+    their_work: u64,
     looked: Instant,
     looked_at_processes: Instant,
     /// How loose blocks were when none of them was to be adopted; nothing where one has to look.
@@ -303,6 +346,7 @@ impl Others {
         Others {
             told: [0; SEATS],
             were_there: false,
+            their_work: 0,
             looked: now,
             looked_at_processes: now,
             looseness: None,
@@ -340,8 +384,11 @@ impl Others {
             self.looseness = None;
         }
         are_there |= shared.plays(side.other());
-        let left = self.were_there && !are_there;
-        self.were_there |= are_there;
+        let work = shared.work_of(side.other());
+        self.were_there |= are_there || work != self.their_work;
+        self.their_work = work;
+        shared.sweep(care)?;
+        let left = self.were_there && !are_there && !(side == Side::Readers && shared.is_whole()?);
         Ok(died.or(left.then_some(Stop::Left)))
     }
 
@@ -349,7 +396,7 @@ impl Others {
         match stop {
             Stop::Died { seat, generation, .. } => self.told[*seat] = *generation,
             Stop::Left => self.were_there = false,
-            Stop::TimedOut | Stop::Unfilled | Stop::Failed(_) => {}
+            Stop::TimedOut | Stop::Unfilled(_) | Stop::Failed(_) => {}
         }
     }
 }
@@ -450,7 +497,8 @@ impl Desk {
             Stop::Left if self.side == Side::Writers => {
                 Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
             }
-            Stop::Left | Stop::Unfilled => match shared.missing() {
+            Stop::Unfilled(ranges) => Error::Unfilled { name, ranges },
+            Stop::Left => match shared.missing() {
                 Ok(ranges) if ranges.is_empty() => {
                     Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
                 }
@@ -468,7 +516,7 @@ impl Desk {
         let name = shared.name().to_string();
         match end {
             End::Ended => Error::Finished { name },
-            End::Cancelled => Error::Cancelled { name, reason: shared.reason() },
+            End::Cancelled => shared.cancelled(),
         }
     }
 }
@@ -514,6 +562,12 @@ impl<'a> Wanted<'a> {
             self.others.looseness = Some(looseness); // Nothing is left of what was loose then.
         }
         got
+    }
+
+    /// Whether something is missing that nobody fills now.
+    fn unfilled(&self) -> Result<Option<Stop>, Error> {
+        let ranges = self.shared.missing()?;
+        Ok((!ranges.is_empty()).then_some(Stop::Unfilled(ranges)))
     }
 
     /// Where blocks come without any waiting, nobody would ever find out who has died.
@@ -569,10 +623,16 @@ impl Awaited for Wanted<'_> {
             return Some(Stop::Failed(Box::new(error)));
         }
         let now = Instant::now();
-        match self.others.news(self.shared, self.side, now) {
+        let news = match (self.others.news(self.shared, self.side, now), self.wish) {
+            (Ok(news), Wish::Block { .. }) => Ok(news),
+            // Who finishes has no need of readers: what became of them is news to whoever claims.
+            (Ok(_), Wish::Filled) if self.others.looked == now => self.unfilled(),
+            (Ok(_), Wish::Filled) => Ok(None),
+            (Err(error), _) => Err(error),
+        };
+        match news {
             Ok(Some(stop)) => Some(stop),
             Err(error) => Some(Stop::Failed(Box::new(error))),
-            Ok(None) if matches!(self.wish, Wish::Filled) && self.others.looseness.is_none() => Some(Stop::Unfilled),
             Ok(None) => self.deadline.0.is_some_and(|deadline| now >= deadline).then_some(Stop::TimedOut),
         }
     }

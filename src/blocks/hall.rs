@@ -261,6 +261,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// There is nothing in it, and nothing is missing without it.
     pub(crate) fn abstain(&self, block: usize) -> Result<(), Stolen> {
         self.table.abstain(block, self.me)?;
+        step!("finish:abstained");
         self.ring(Side::Writers, block);
         Ok(())
     }
@@ -268,6 +269,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// Lets go of a block that was not filled.
     pub(crate) fn let_go(&self, block: usize) -> Result<(), Stolen> {
         self.table.let_go(block, self.me)?;
+        step!("give-back:writer");
         self.loosen(Side::Writers);
         self.ring(Side::Writers, block);
         Ok(())
@@ -291,8 +293,24 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
 
     pub(crate) fn cancel(&self) -> Last {
         let before = self.table.cancel();
+        step!("cancel:said");
         self.tell_the_end();
         before
+    }
+
+    /// Frees every block that somebody who `is_gone` has claimed without a range. For a file that is ending.
+    pub(crate) fn sweep(&self, mut is_gone: impl FnMut(Owner) -> bool) {
+        for (block, seen) in self.states().enumerate() {
+            let State::Claimed(owner) = seen.state() else { continue };
+            if owner == self.me || !is_gone(owner) || self.table.range_of(block).is_some() {
+                continue;
+            }
+            let _ = match self.table.adopt_claimed(block, seen, self.me) {
+                Some(Adopted::Bare) => self.abstain(block),
+                Some(Adopted::Ranged { .. }) => self.let_go(block),
+                None => Ok(()), // Somebody was quicker.
+            };
+        }
     }
 
     /// Whether any block is still to be filled.
@@ -395,6 +413,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         for (block, word) in self.states().enumerate() {
             if let State::Taken(owner) = word.state() {
                 if owner != self.me && is_gone(owner) && self.table.adopt_taken(block, word, self.me) {
+                    step!("take:adopted");
                     return Some(Got { block, again: true });
                 }
             }
@@ -414,6 +433,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// Lets go of a block that was not read.
     pub(crate) fn put_back(&self, block: usize) -> Result<(), Stolen> {
         self.table.put_back(block, self.me)?;
+        step!("give-back:reader");
         self.loosen(Side::Readers);
         self.ring(Side::Readers, block);
         Ok(())
