@@ -638,6 +638,9 @@ impl Awaited for Wanted<'_> {
     }
 
     fn patience(&self) -> Duration {
-        self.deadline.left().min(TICK)
+        // A tick from the last look around, not from the last block: else who gets one that nobody rang for is told two
+        // ticks after the death.
+        let rest = TICK.saturating_sub(self.others.looked.elapsed()).max(SPIN_LOOK);
+        self.deadline.left().min(rest)
     }
 }
