@@ -16,10 +16,22 @@ const A_FEW_TICKS: Duration = Duration::from_millis(200);
 /// Far longer than any news takes.
 const LONG: Duration = Duration::from_secs(20);
 
-/// A file that no other test, and no other run, has.
-fn unique() -> FileId {
+/// A file that no other test, and no other run, has. It goes with this: what holds something stays otherwise.
+struct Unique(FileId);
+
+fn unique() -> Unique {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    FileId { session: u64::from(std::process::id()) << 32 | 0xe0d5, file: COUNT.fetch_add(1, Ordering::Relaxed) }
+    let file = COUNT.fetch_add(1, Ordering::Relaxed);
+    Unique(FileId { session: u64::from(std::process::id()) << 32 | 0xe0d5, file })
+}
+
+impl Drop for Unique {
+    fn drop(&mut self) {
+        let _ = BlockFile::unlink(self.0); // Nothing may be left.
+        if !std::thread::panicking() {
+            assert_nothing_left(&self.0.to_string());
+        }
+    }
 }
 
 fn create(id: FileId, wait: Wait, blocks: usize) -> BlockFile {
@@ -34,7 +46,8 @@ fn open(id: FileId, wait: Wait) -> BlockFile {
 fn who_finishes_waits_for_the_living_and_is_not_told_that_they_left() {
     for wait in WAITS {
         let _watchdog = Watchdog::new("finish waits", PATIENCE);
-        let id = unique();
+        let held = unique();
+        let id = held.0;
         let file = create(id, wait, 4);
         let other = open(id, wait);
         let _reader = open(id, wait).reader().unwrap();
@@ -60,7 +73,8 @@ fn who_finishes_waits_for_the_living_and_is_not_told_that_they_left() {
 fn who_finishes_has_no_need_of_readers() {
     for wait in WAITS {
         let _watchdog = Watchdog::new("no readers", PATIENCE);
-        let id = unique();
+        let held = unique();
+        let id = held.0;
         let file = create(id, wait, 1);
         let reader = open(id, wait);
         let playing = reader.reader().unwrap();
@@ -85,7 +99,8 @@ fn who_finishes_has_no_need_of_readers() {
 fn a_reader_is_told_of_writers_that_left_while_it_had_no_need_to_wait() {
     for wait in WAITS {
         let _watchdog = Watchdog::new("left unseen", PATIENCE);
-        let id = unique();
+        let held = unique();
+        let id = held.0;
         let file = create(id, wait, 4);
         let mut reader = file.reader().unwrap();
         let writing = open(id, wait);
@@ -109,7 +124,8 @@ fn a_reader_is_told_of_writers_that_left_while_it_had_no_need_to_wait() {
 fn a_reader_is_told_of_writers_that_left_without_filling_what_they_claimed() {
     for wait in WAITS {
         let _watchdog = Watchdog::new("left unfilled", PATIENCE);
-        let id = unique();
+        let held = unique();
+        let id = held.0;
         let file = create(id, wait, 4);
         let mut reader = file.reader().unwrap();
         let writing = open(id, wait);
@@ -130,7 +146,8 @@ fn a_reader_is_told_of_writers_that_left_without_filling_what_they_claimed() {
 fn a_reader_that_waits_for_the_end_of_a_finished_file_has_no_need_of_writers() {
     for wait in WAITS {
         let _watchdog = Watchdog::new("finished", PATIENCE);
-        let id = unique();
+        let held = unique();
+        let id = held.0;
         let file = create(id, wait, 4);
         let (mut first, mut second) = (file.reader().unwrap(), open(id, wait).reader().unwrap());
         let writing = open(id, wait);
@@ -153,7 +170,8 @@ fn a_reader_that_waits_for_the_end_of_a_finished_file_has_no_need_of_writers() {
 fn a_writer_is_told_of_readers_that_left_while_it_had_no_need_to_wait() {
     for wait in WAITS {
         let _watchdog = Watchdog::new("readers left unseen", PATIENCE);
-        let id = unique();
+        let held = unique();
+        let id = held.0;
         let file = create(id, wait, 2);
         let mut writer = file.writer().unwrap();
         let reading = open(id, wait);
@@ -168,15 +186,13 @@ fn a_writer_is_told_of_readers_that_left_while_it_had_no_need_to_wait() {
         assert!(matches!(left, Err(Error::Disconnected { .. })), "{wait:?}: {left:?}");
         let nothing = writer.claim_timeout(A_FEW_TICKS);
         assert!(matches!(nothing, Err(Error::TimedOut { .. })), "{wait:?}: {nothing:?}");
-        drop((writer, file));
-        BlockFile::unlink(id).unwrap();
-        assert_nothing_left(&id.to_string());
     }
 }
 
 #[test]
 fn what_is_completed_in_a_cancelled_file_is_told_so() {
-    let id = unique();
+    let held = unique();
+    let id = held.0;
     let file = create(id, Wait::Park, 2);
     let (mut writer, mut reader) = (file.writer().unwrap(), file.reader().unwrap());
     writer.claim().unwrap().complete(1).unwrap();
@@ -185,6 +201,4 @@ fn what_is_completed_in_a_cancelled_file_is_told_so() {
     let told = space.complete(1);
     assert!(matches!(&told, Err(Error::Cancelled { reason, .. }) if reason == "enough"), "{told:?}");
     block.complete().unwrap();
-    drop((writer, reader, file));
-    assert_nothing_left(&id.to_string());
 }
