@@ -15,6 +15,7 @@ use crate::sys::deadline::Deadline;
 use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
 use crate::sys::layout::SEATS;
 use crate::sys::peer::{SPIN_LOOK, TICK};
+use crate::sys::process::ExitWatch;
 use crate::sys::region::{HeadAt, Mapping};
 use crate::sys::seat::{Care, SeatNumber, Sitter};
 use std::ops::Range;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     blocks: usize,
     /// By side: how many of this process play it.
     players: Mutex<[u32; 2]>,
+    /// By seat: a watch on the process of that generation, where the system has such a thing.
+    exits: Mutex<[Option<(u32, ExitWatch)>; SEATS]>,
 }
 
 impl Shared {
@@ -76,7 +79,8 @@ impl Shared {
         }
         let handle = attachment.handle();
         let me = Owner { seat: handle.number.index(), generation: handle.generation };
-        Ok(Shared { attachment, me, base, block_bytes, blocks: blocks as usize, players: Mutex::default() })
+        let (blocks, players, exits) = (blocks as usize, Mutex::default(), Mutex::new([const { None }; SEATS]));
+        Ok(Shared { attachment, me, base, block_bytes, blocks, players, exits })
     }
 
     pub(crate) fn unlink(id: FileId) -> Result<(), Error> {
@@ -194,10 +198,31 @@ impl Shared {
     /// Whether an owner can do nothing any more with what it has.
     fn is_gone(&self, owner: Owner, care: Care) -> Result<bool, Error> {
         let Some(number) = SeatNumber::of_index(owner.seat) else { return Ok(true) };
-        Ok(match self.attachment.look_at(number, care)? {
+        Ok(match self.look_at(number, care)? {
             Sitter::Alive { generation, .. } => generation != owner.generation,
             Sitter::Nobody | Sitter::Left { .. } | Sitter::Dead { .. } => true,
         })
+    }
+
+    /// Who sits there. Each process is asked for its start time once, and watched from then on: others ask for it at
+    /// every tick of every one that waits.
+    fn look_at(&self, number: SeatNumber, care: Care) -> Result<Sitter, Error> {
+        let sitter = self.attachment.look_at(number, Care::Lock)?;
+        let Sitter::Alive { generation, pid } = sitter else { return Ok(sitter) };
+        if care == Care::Lock {
+            return Ok(sitter);
+        }
+        let mut exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
+        let exit = &mut exits[usize::from(number.index())];
+        match exit {
+            Some((watched, exit)) if *watched == generation => {
+                Ok(if exit.is_gone() { Sitter::Dead { generation, pid } } else { sitter })
+            }
+            _ => {
+                *exit = ExitWatch::new(self.attachment.who_at(number)).map(|exit| (generation, exit));
+                self.attachment.look_at(number, Care::LockAndPid)
+            }
+        }
     }
 
     /// One more of this process plays a side, or one fewer: its seat says which sides it plays.
@@ -370,7 +395,7 @@ impl Others {
             let seat = usize::from(number.index());
             // Relaxed: its own word, which may lie.
             let role = shared.attachment.role(number).load(Relaxed);
-            match shared.attachment.look_at(number, care)? {
+            match shared.look_at(number, care)? {
                 Sitter::Alive { .. } => are_there |= role & role_of(side.other()) != 0,
                 Sitter::Dead { generation, pid }
                     if self.told[seat] != generation && role & role_of(side.other()) != 0 =>

@@ -326,7 +326,12 @@ impl Attachment {
 
     /// Who an end's record names: to be confirmed by the system.
     pub(crate) fn who(&self, end: usize) -> Who {
-        self.seats().who(SeatNumber::of_end(end))
+        self.who_at(SeatNumber::of_end(end))
+    }
+
+    /// The same of any seat.
+    pub(crate) fn who_at(&self, number: SeatNumber) -> Who {
+        self.seats().who(number)
     }
 
     /// Takes an end's seat; `repair` mends what its last holder left. `seat` is its name in errors. With a `limit`,
