@@ -357,6 +357,8 @@ pub(crate) struct Others {
     were_there: bool,
     /// What the other side had done at the last look: who came, worked and left in between was there too.
     their_work: u64,
+    /// There was news at the last look, but a block came first.
+    is_untold: bool,
     looked: Instant,
     looked_at_processes: Instant,
     /// How loose blocks were when none of them was to be adopted; nothing where one has to look.
@@ -372,6 +374,7 @@ impl Others {
             told: [0; SEATS],
             were_there: false,
             their_work: 0,
+            is_untold: false,
             looked: now,
             looked_at_processes: now,
             looseness: None,
@@ -414,10 +417,13 @@ impl Others {
         self.their_work = work;
         shared.sweep(care)?;
         let left = self.were_there && !are_there && !(side == Side::Readers && shared.is_whole()?);
-        Ok(died.or(left.then_some(Stop::Left)))
+        let stop = died.or(left.then_some(Stop::Left));
+        self.is_untold = stop.is_some();
+        Ok(stop)
     }
 
     fn told(&mut self, stop: &Stop) {
+        self.is_untold = false;
         match stop {
             Stop::Died { seat, generation, .. } => self.told[*seat] = *generation,
             Stop::Left => self.were_there = false,
@@ -663,9 +669,11 @@ impl Awaited for Wanted<'_> {
     }
 
     fn patience(&self) -> Duration {
-        // A tick from the last look around, not from the last block: else who gets one that nobody rang for is told two
-        // ticks after the death.
-        let rest = TICK.saturating_sub(self.others.looked.elapsed()).max(SPIN_LOOK);
+        // A tick from the last look around, not from the last block, and no longer than needs be where that look found
+        // something: else who gets a block at a tick is told two ticks after the death.
+        let is_due = self.others.is_untold && matches!(self.wish, Wish::Block { .. });
+        let tick = if is_due { SPIN_LOOK } else { TICK };
+        let rest = tick.saturating_sub(self.others.looked.elapsed()).max(SPIN_LOOK);
         self.deadline.left().min(rest)
     }
 }

@@ -307,7 +307,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
             }
             let _ = match self.table.adopt_claimed(block, seen, self.me) {
                 Some(Adopted::Bare) => self.abstain(block),
-                Some(Adopted::Ranged { .. }) => self.let_go(block),
+                Some(Adopted::Ranged) => self.let_go(block),
                 None => Ok(()), // Somebody was quicker.
             };
         }
