@@ -35,7 +35,7 @@ const WRITER: &[&str] = &[
     "finish:abstained",
     "block:called",
 ];
-const READER: &[&str] = &["take:taken", "free:passed", "give-back:reader", "block:called"];
+const READER: &[&str] = &["take:taken", "free:done", "free:passed", "give-back:reader", "block:called"];
 const CANCELLER: &[&str] = &["cancel:begun", "cancel:said"];
 
 const BLOCK: u64 = 4096;
@@ -517,9 +517,9 @@ fn who_adopts_from_the_dead_and_dies_over_it_is_adopted_from() {
     if let Some((what, args)) = role() {
         return live(&what, &args);
     }
-    // The dead one's step; whether the next is the first to be given the range.
-    let writers = [("claim:claimed", true), ("claim:ticket", true), ("claim:given", true), ("claim:ranged", false)];
-    for (step, is_first) in writers {
+    // The dead one's step; whether it had a range, which it may have had in hand.
+    let writers = [("claim:claimed", false), ("claim:ticket", true), ("claim:given", true), ("claim:ranged", true)];
+    for (step, had_range) in writers {
         for others in 0..=2 {
             let _watchdog = Watchdog::new(format!("{step}, {others} more"), PATIENCE);
             let id = unique();
@@ -530,7 +530,7 @@ fn who_adopts_from_the_dead_and_dies_over_it_is_adopted_from() {
             }
             let mut writer = file.writer().unwrap();
             let mut space = writer.claim().unwrap();
-            assert_eq!((space.offset(), space.again()), (0, !is_first), "{step}, {others}");
+            assert_eq!((space.offset(), space.again()), (0, had_range), "{step}, {others}");
             let len = fill(&mut space);
             space.complete(len).unwrap();
             assert_eq!(file.missing().unwrap(), []);

@@ -30,9 +30,9 @@ const SEATS: usize = 4096;
 const SEAT: usize = 64;
 const ABOUT: usize = 8192;
 const NEXT: usize = 16_384;
-const ARMED: usize = NEXT + 128;
-const LOOSE: usize = ARMED + 256;
-const COUNTERS: usize = LOOSE + 256;
+const BOARDS: usize = NEXT + 128;
+const LOOSE: usize = BOARDS + 256;
+const CPUS: usize = LOOSE + 256;
 const RECORDS: usize = 20_480;
 const RECORD: usize = 128;
 const ENDING: u64 = 1 << 8;
@@ -162,6 +162,12 @@ fn values(at: usize, mine: u64, dice: &mut Dice) -> Vec<u64> {
         }
         values.extend([1 << 4, 1 << 16, 2 | 1 << 4, 2 | 1 << 16]);
     }
+    if at == BOARDS || at == BOARDS + 128 {
+        // A block, the end, armed, watched, notices.
+        for bits in [ENDING, 0x7fff << 9, 1 << 9, 1 << 24, 0x7fff << 9 | 1 << 24 | ENDING | 255] {
+            values.extend([bits, bits | u64::MAX << 25]);
+        }
+    }
     if at == NEXT {
         for tickets in [0, 1, 5, 1 << 20, (1 << 48) - 1] {
             for bits in [0, 1, 200, 255, ENDING, CANCELLED, ENDING | CANCELLED, 1 << 10, 255 | 1 << 15] {
@@ -194,9 +200,8 @@ fn every_word_of_the_state_may_be_anything_at_rest() {
         .chain((SEATS..SEATS + 4 * SEAT).step_by(8))
         .chain((ABOUT..ABOUT + 48).step_by(8))
         .chain([ABOUT + 4128, ABOUT + 4136, ABOUT + 4144])
-        .chain([NEXT, ARMED, ARMED + 128, LOOSE, LOOSE + 128])
-        .chain([COUNTERS, COUNTERS + 24, COUNTERS + 128])
-        .chain((0..BLOCKS + 1).flat_map(|block| (0..5).map(move |field| RECORDS + block * RECORD + field * 8)));
+        .chain([NEXT, BOARDS, BOARDS + 128, LOOSE, LOOSE + 128, CPUS, CPUS + 128])
+        .chain((0..BLOCKS + 1).flat_map(|block| (0..8).map(move |field| RECORDS + block * RECORD + field * 8)));
     for at in words {
         for value in values(at, generation, &mut dice) {
             number += 1;
@@ -264,10 +269,10 @@ fn a_storm_of_wrong_words_ends_every_operation_in_time() {
         let tally = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut dice = Dice::new(seed);
-                let hot: Vec<usize> = [NEXT, ARMED, ARMED + 128, LOOSE, LOOSE + 128]
+                let hot: Vec<usize> = [NEXT, BOARDS, BOARDS + 128, LOOSE, LOOSE + 128]
                     .into_iter()
                     .chain(
-                        (0..BLOCKS).flat_map(|block| (0..5).map(move |field| RECORDS + block * RECORD + field * 8)),
+                        (0..BLOCKS).flat_map(|block| (0..8).map(move |field| RECORDS + block * RECORD + field * 8)),
                     )
                     .collect();
                 while !is_over.load(Relaxed) {
@@ -314,13 +319,14 @@ fn a_storm_of_wrong_words_ends_every_operation_in_time() {
                     })
                 })
                 .collect();
+            let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+            is_over.store(true, Relaxed);
             let mut all = Tally::new();
-            for worker in workers {
-                for (what, count) in worker.join().expect("a worker panicked") {
+            for tally in ended {
+                for (what, count) in tally.expect("a worker panicked") {
                     *all.entry(what).or_default() += count;
                 }
             }
-            is_over.store(true, Relaxed);
             all
         });
         println!("{wait:?}");
@@ -377,10 +383,10 @@ fn a_block_that_is_longer_than_blocks_are_is_corrupt() {
     let (mut writer, mut reader) = (file.writer().unwrap(), file.reader().unwrap());
     for len in [BLOCK as u64 + 1, 1 << 32, 1 << 63, u64::MAX] {
         writer.claim().unwrap().complete(1).unwrap();
-        state.word(RECORDS + 16).store(len, Relaxed);
+        (0..BLOCKS).for_each(|block| state.word(RECORDS + block * RECORD + 16).store(len, Relaxed));
         let got = reader.claim();
         assert!(matches!(got, Err(Error::Corrupt { .. })), "{got:?}");
-        state.word(RECORDS).store(0, Relaxed);
+        (0..BLOCKS).for_each(|block| state.word(RECORDS + block * RECORD).store(0, Relaxed));
     }
     drop((writer, reader, file));
     assert_nothing_left(&id.to_string());
@@ -400,7 +406,7 @@ fn every_word_of_the_state_may_be_anything_when_a_file_is_opened() {
     let words = (0..SEATS / 8).map(|nth| nth * 8).filter(|at| *at < 320 || at % 509 < 8);
     let words = words.chain((SEATS..SEATS + 5 * SEAT).step_by(8)).chain((ABOUT..ABOUT + 64).step_by(8));
     let mut made_anew = 0;
-    for at in words.chain([NEXT, ARMED, RECORDS, RECORDS + 8]) {
+    for at in words.chain([NEXT, BOARDS, RECORDS, RECORDS + 8]) {
         let before = state.word(at).load(Relaxed);
         let mut values = values(at, 1, &mut dice);
         values.truncate(14);

@@ -61,49 +61,77 @@ struct Model {
 /// What should come of a claim.
 #[derive(Debug, PartialEq)]
 enum Comes {
-    Block { block: usize, again: bool },
+    /// A block, for this range.
+    New(u64),
+    /// One that somebody let go of, or that is complete.
+    Old,
     Nothing,
     Finished,
     Cancelled,
 }
 
 impl Model {
-    fn claim(&mut self, chosen: Option<u64>) -> Comes {
-        if self.is_cancelled {
-            return Comes::Cancelled;
-        }
-        let loose = self.blocks.iter().position(|is| matches!(is, Is::Loose { .. }));
-        if let Some(block) = loose {
-            let Is::Loose { offset } = self.blocks[block] else { unreachable!() };
-            self.blocks[block] = Is::Claimed { offset };
-            return Comes::Block { block, again: true };
-        }
-        if self.is_ending {
-            return Comes::Finished;
-        }
-        let Some(block) = self.blocks.iter().position(|is| *is == Is::Free) else { return Comes::Nothing };
-        let offset = chosen.unwrap_or_else(|| {
-            self.tickets += 1;
-            self.base.wrapping_add((self.tickets - 1) * BLOCK)
-        });
-        self.blocks[block] = Is::Claimed { offset };
-        Comes::Block { block, again: false }
+    fn place(&self, is_this: impl Fn(&Is) -> bool) -> Option<usize> {
+        self.blocks.iter().position(is_this)
     }
 
-    fn take(&mut self) -> Comes {
-        if self.is_cancelled {
-            return Comes::Cancelled;
+    fn claim(&self, chosen: Option<u64>) -> Comes {
+        let next = self.base.wrapping_add(self.tickets * BLOCK);
+        match () {
+            () if self.is_cancelled => Comes::Cancelled,
+            () if self.place(|is| matches!(is, Is::Loose { .. })).is_some() => Comes::Old,
+            () if self.is_ending => Comes::Finished,
+            () if self.place(|is| *is == Is::Free).is_none() => Comes::Nothing,
+            () => Comes::New(chosen.unwrap_or(next)),
         }
-        let complete = self.blocks.iter().enumerate().filter_map(|(block, is)| match is {
-            Is::Complete { offset, len, stamp, again } => Some((*offset, block, *len, *stamp, *again)),
+    }
+
+    /// A writer got a block, as was said.
+    fn claimed(&mut self, space: &Space, comes: &Comes, chosen: Option<u64>) -> usize {
+        let offset = space.offset();
+        let was = match comes {
+            Comes::Old => Is::Loose { offset },
+            _ => Is::Free,
+        };
+        assert_eq!(space.again(), *comes == Comes::Old);
+        if let Comes::New(wanted) = comes {
+            assert_eq!(offset, *wanted);
+            self.tickets += u64::from(chosen.is_none());
+        }
+        let block = self.place(|is| *is == was).unwrap_or_else(|| panic!("{space:?}"));
+        self.blocks[block] = Is::Claimed { offset };
+        block
+    }
+
+    /// What comes to a reader that found nothing before: the first in the file, and of the same offset any.
+    fn first(&self) -> Option<u64> {
+        let complete = self.blocks.iter().filter_map(|is| match is {
+            Is::Complete { offset, .. } => Some(*offset),
             _ => None,
         });
-        // Of the same offset, the first block.
-        match complete.min_by_key(|(offset, block, ..)| (*offset, *block)) {
-            Some((offset, block, len, stamp, again)) => {
-                self.blocks[block] = Is::Taken { offset, len, stamp };
-                Comes::Block { block, again }
+        complete.min()
+    }
+
+    /// A reader got a block: it has to be one of those that are complete.
+    fn take(&mut self, got: &Block) -> usize {
+        let bytes = got.to_vec();
+        let is_this = |is: &Is| match is {
+            Is::Complete { offset, len, stamp, again } => {
+                (*offset, *again) == (got.offset(), got.again()) && bytes == vec![*stamp; *len]
             }
+            _ => false,
+        };
+        let block = self.place(is_this).unwrap_or_else(|| panic!("{got:?}"));
+        let Is::Complete { offset, len, stamp, .. } = self.blocks[block] else { unreachable!() };
+        self.blocks[block] = Is::Taken { offset, len, stamp };
+        block
+    }
+
+    /// What comes in place of a block.
+    fn take_nothing(&self) -> Comes {
+        match self.first() {
+            _ if self.is_cancelled => Comes::Cancelled,
+            Some(_) => Comes::Old,
             None if self.is_ending && self.blocks.iter().all(|is| *is == Is::Free) => Comes::Finished,
             None => Comes::Nothing,
         }
@@ -132,6 +160,9 @@ struct Play {
     files: Vec<BlockFile>,
     writers: Vec<Writer>,
     readers: Vec<Reader>,
+    /// Which readers have found nothing yet: what one has found before may come first, even where the file was cancelled
+    /// since.
+    is_fresh: [bool; 3],
     /// In hand, with the block that the model has for each.
     spaces: Vec<(usize, Space)>,
     blocks: Vec<(usize, Block)>,
@@ -152,7 +183,8 @@ impl Play {
         let readers = (0..3).map(|nth| files[nth % files.len()].reader().unwrap()).collect();
         let model = Model { base, blocks: vec![Is::Free; blocks], tickets: 0, is_ending: false, is_cancelled: false };
         let (spaces, blocks, steps) = (Vec::new(), Vec::new(), Vec::new());
-        Play { id, files, writers, readers, spaces, blocks, model, dice, steps }
+        let is_fresh = [true; 3];
+        Play { id, files, writers, readers, is_fresh, spaces, blocks, model, dice, steps }
     }
 
     fn note(&mut self, step: String) {
@@ -190,9 +222,8 @@ impl Play {
             (Some(offset), _) => self.writers[writer].claim_at_timeout(offset, Duration::ZERO).map(Some),
         };
         match (comes, claimed) {
-            (Comes::Block { block, again }, Ok(Some(space))) => {
-                let Is::Claimed { offset } = self.model.blocks[block] else { unreachable!() };
-                assert_eq!((space.offset(), space.again()), (offset, again));
+            (comes @ (Comes::New(_) | Comes::Old), Ok(Some(space))) => {
+                let block = self.model.claimed(&space, &comes, chosen);
                 self.spaces.push((block, space));
             }
             (Comes::Nothing, Ok(None) | Err(Error::TimedOut { .. })) => {}
@@ -246,13 +277,15 @@ impl Play {
 
     fn take(&mut self) {
         let reader = self.dice.below(self.readers.len() as u64) as usize;
-        let comes = self.model.take();
-        self.note(format!("reader {reader} takes: {comes:?}"));
-        match (comes, self.readers[reader].try_claim()) {
-            (Comes::Block { block, again }, Ok(Claimed::Block(got))) => {
-                let Is::Taken { offset, len, stamp } = self.model.blocks[block] else { unreachable!() };
-                assert_eq!((got.offset(), got.len(), got.again()), (offset, len, again));
-                assert!(got.to_vec() == vec![stamp; len]);
+        let (comes, first) = (self.model.take_nothing(), self.model.first());
+        let got = self.readers[reader].try_claim();
+        self.note(format!("reader {reader} takes: {got:?}"));
+        match (comes, got) {
+            (_, Ok(Claimed::Block(got))) => {
+                if std::mem::take(&mut self.is_fresh[reader]) {
+                    assert!(!self.model.is_cancelled && first == Some(got.offset()), "{got:?} before {first:?}");
+                }
+                let block = self.model.take(&got);
                 self.blocks.push((block, got));
             }
             (Comes::Nothing, Ok(Claimed::NothingYet)) => {}
@@ -288,6 +321,7 @@ impl Play {
     fn another_handle(&mut self) {
         let (writer, reader) = (self.dice.below(3) as usize, self.dice.below(3) as usize);
         let file = self.dice.below(self.files.len() as u64) as usize;
+        self.is_fresh[reader] = true;
         self.note(format!("another writer {writer}, another reader {reader} at {file}"));
         if self.dice.below(2) == 0 {
             self.writers[writer] = self.files[file].writer().unwrap();
@@ -337,20 +371,18 @@ impl Play {
             let Play { writers, readers, model, .. } = &mut self;
             while let Err(error) = writers[0].finish() {
                 assert!(matches!(error, Error::Unfilled { .. }), "{error}");
-                let space = writers[0].claim().unwrap();
-                let Comes::Block { block, again: true } = model.claim(None) else { panic!("not loose") };
-                assert_eq!(model.blocks[block], Is::Claimed { offset: space.offset() });
+                let mut space = writers[0].claim().unwrap();
+                let block = model.claimed(&space, &Comes::Old, None);
                 model.blocks[block] = Is::Complete { offset: space.offset(), len: 1, stamp: 0, again: false };
+                space.copy_from(0, &[0]);
                 space.complete(1).unwrap();
             }
             while let Some(got) = readers[0].claim().unwrap() {
-                let Comes::Block { block, again } = model.take() else { panic!("nothing complete") };
-                let Is::Taken { offset, len, .. } = model.blocks[block] else { unreachable!() };
-                assert_eq!((got.offset(), got.len(), got.again()), (offset, len, again));
+                let block = model.take(&got);
                 got.complete().unwrap();
                 model.blocks[block] = Is::Free;
             }
-            assert_eq!(model.take(), Comes::Finished);
+            assert_eq!(model.take_nothing(), Comes::Finished);
         }
         drop(self);
         assert_nothing_left(&id.to_string());
