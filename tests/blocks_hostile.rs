@@ -2,7 +2,6 @@
 //! this process and within the region.
 #![allow(missing_docs)]
 
-#[allow(dead_code)]
 #[path = "support/intruder.rs"]
 mod intruder;
 mod support;
