@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 use support::{Peer, Watchdog, assert_nothing_left, role, say};
-use victim::{Plan, deaths, follow, outlive, ready, steps_told, tell_steps};
+use victim::{Plan, deaths, follow, is_stopped, outlive, ready, steps_told, tell_steps};
 
 /// The steps at which each of the tests below kills, or fails.
 const STEPS: &[&[&str]] = &[WRITER, READER, CANCELLER, &["take:adopted"]];
@@ -612,6 +612,58 @@ fn who_dies_over_a_claim_without_a_range_keeps_nobody_from_the_end() {
             drop((reader, file));
             assert_nothing_left(&id.to_string());
         }
+    }
+}
+
+/// The last one who sat in a seat has left it, and lives; the next is slow to take it, so that its record still names
+/// the last. What becomes of that one says nothing of the next.
+#[test]
+fn who_sat_in_a_seat_before_dies_for_itself_alone() {
+    if let Some((what, args)) = role() {
+        let id = id_of(&args);
+        if what == "before" {
+            drop(open(id, Wait::Park).writer().unwrap());
+            say("left");
+            support::hear();
+            return;
+        }
+        say("opens");
+        support::hear();
+        follow(&args[2]);
+        let _writer = open(id, Wait::Park).writer().unwrap();
+        say("sits");
+        support::hear();
+        return;
+    }
+    for wait in WAITS {
+        let _watchdog = Watchdog::new(format!("before {wait:?}"), PATIENCE);
+        let id = unique();
+        let file = create(id, BLOCKS);
+        let mut reader = open(id, wait).reader().unwrap();
+        let plan = Plan::Stop { step: "attach:repaired".to_owned() }.to_word();
+        let args = [id.session.to_string(), id.file.to_string(), plan];
+        let args = args.each_ref().map(String::as_str);
+        let mut before = Peer::start(this_test!(), "before", &args);
+        before.expect("left");
+        let mut next = Peer::start(this_test!(), "next", &args);
+        next.expect("opens");
+        next.tell("go");
+        assert!(is_stopped(next.pid()), "it stands still in the middle of it");
+        // Looks around a few times: processes and all.
+        let a_few_ticks = Duration::from_millis(200);
+        let nothing = reader.claim_timeout(a_few_ticks);
+        assert!(matches!(nothing, Err(Error::TimedOut { .. } | Error::Disconnected { .. })), "{wait:?}: {nothing:?}");
+        next.signal(libc::SIGCONT);
+        next.expect("sits");
+        let nothing = reader.claim_timeout(a_few_ticks);
+        assert!(matches!(nothing, Err(Error::TimedOut { .. })), "{wait:?}: {nothing:?}");
+        before.kill();
+        let nothing = reader.claim_timeout(a_few_ticks);
+        assert!(matches!(nothing, Err(Error::TimedOut { .. })), "{wait:?}: {nothing:?}");
+        next.tell("go");
+        next.succeed();
+        drop((reader, file));
+        assert_nothing_left(&id.to_string());
     }
 }
 

@@ -219,7 +219,7 @@ impl Shared {
                 Ok(if exit.is_gone() { Sitter::Dead { generation, pid } } else { sitter })
             }
             _ => {
-                *exit = ExitWatch::new(self.attachment.who_at(number)).map(|exit| (generation, exit));
+                *exit = self.attachment.watch(number, pid).map(|exit| (generation, exit));
                 self.attachment.look_at(number, Care::LockAndPid)
             }
         }
