@@ -190,6 +190,20 @@ fn a_writer_is_told_of_readers_that_left_while_it_had_no_need_to_wait() {
 }
 
 #[test]
+fn who_was_told_that_a_file_is_cancelled_gets_nothing_of_it_any_more() {
+    let held = unique();
+    let file = create(held.0, Wait::Park, 2);
+    let (mut writer, mut reader) = (file.writer().unwrap(), file.reader().unwrap());
+    writer.claim().unwrap().complete(1).unwrap();
+    writer.cancel("enough").unwrap();
+    // The first look is at all blocks, later ones may be at the next one alone.
+    for _ in 0..100 {
+        assert!(matches!(reader.claim_timeout(Duration::ZERO), Err(Error::Cancelled { .. })));
+        assert!(matches!(reader.try_claim(), Err(Error::Cancelled { .. })));
+    }
+}
+
+#[test]
 fn what_is_completed_in_a_cancelled_file_is_told_so() {
     let held = unique();
     let id = held.0;

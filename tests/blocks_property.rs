@@ -160,9 +160,10 @@ struct Play {
     files: Vec<BlockFile>,
     writers: Vec<Writer>,
     readers: Vec<Reader>,
-    /// Which readers have found nothing yet: what one has found before may come first, even where the file was cancelled
-    /// since.
+    /// Which readers have found nothing yet: what one has found before may come first.
     is_fresh: [bool; 3],
+    /// Which were told that the file is cancelled.
+    is_told: [bool; 3],
     /// In hand, with the block that the model has for each.
     spaces: Vec<(usize, Space)>,
     blocks: Vec<(usize, Block)>,
@@ -183,8 +184,8 @@ impl Play {
         let readers = (0..3).map(|nth| files[nth % files.len()].reader().unwrap()).collect();
         let model = Model { base, blocks: vec![Is::Free; blocks], tickets: 0, is_ending: false, is_cancelled: false };
         let (spaces, blocks, steps) = (Vec::new(), Vec::new(), Vec::new());
-        let is_fresh = [true; 3];
-        Play { id, files, writers, readers, is_fresh, spaces, blocks, model, dice, steps }
+        let (is_fresh, is_told) = ([true; 3], [false; 3]);
+        Play { id, files, writers, readers, is_fresh, is_told, spaces, blocks, model, dice, steps }
     }
 
     fn note(&mut self, step: String) {
@@ -283,14 +284,15 @@ impl Play {
         match (comes, got) {
             (_, Ok(Claimed::Block(got))) => {
                 if std::mem::take(&mut self.is_fresh[reader]) {
-                    assert!(!self.model.is_cancelled && first == Some(got.offset()), "{got:?} before {first:?}");
+                    assert_eq!(first, Some(got.offset()));
                 }
+                assert!(!self.is_told[reader], "cancelled, and then {got:?}");
                 let block = self.model.take(&got);
                 self.blocks.push((block, got));
             }
             (Comes::Nothing, Ok(Claimed::NothingYet)) => {}
             (Comes::Finished, Ok(Claimed::End)) => {}
-            (Comes::Cancelled, Err(Error::Cancelled { .. })) => {}
+            (Comes::Cancelled, Err(Error::Cancelled { .. })) => self.is_told[reader] = true,
             (comes, claimed) => panic!("{claimed:?} in place of {comes:?}"),
         }
     }
@@ -321,7 +323,7 @@ impl Play {
     fn another_handle(&mut self) {
         let (writer, reader) = (self.dice.below(3) as usize, self.dice.below(3) as usize);
         let file = self.dice.below(self.files.len() as u64) as usize;
-        self.is_fresh[reader] = true;
+        (self.is_fresh[reader], self.is_told[reader]) = (true, false);
         self.note(format!("another writer {writer}, another reader {reader} at {file}"));
         if self.dice.below(2) == 0 {
             self.writers[writer] = self.files[file].writer().unwrap();

@@ -64,6 +64,8 @@ pub(crate) struct Scout {
     next: usize,
     /// Readers: complete blocks that were found and not gone for yet, in the order of the file.
     ahead: VecDeque<usize>,
+    /// Readers: they were told that the file is cancelled. Nothing of it comes after that.
+    is_cancelled: bool,
     /// Readers: where the next block begins, if there is one writer and one reader.
     expected: u64,
     /// Looks in vain since the last block.
@@ -82,7 +84,7 @@ enum Look {
 
 impl Scout {
     pub(crate) fn new() -> Self {
-        Scout { next: 0, ahead: VecDeque::new(), expected: 0, looks: 0, watched: None }
+        Scout { next: 0, ahead: VecDeque::new(), is_cancelled: false, expected: 0, looks: 0, watched: None }
     }
 
     /// The next look is at all blocks.
@@ -327,6 +329,9 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         look_around: bool,
         is_gone: impl FnMut(Owner) -> bool,
     ) -> Option<Result<Got, End>> {
+        if scout.is_cancelled {
+            return Some(Err(End::Cancelled));
+        }
         if look_around {
             // What somebody had before goes first.
             scout.ahead.clear();
@@ -355,6 +360,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         loop {
             let last = self.table.last();
             if last.is_cancelled() {
+                scout.is_cancelled = true;
                 return Some(Err(End::Cancelled));
             }
             let mut is_drained = true;
