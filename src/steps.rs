@@ -79,10 +79,16 @@ pub const OF_BLOCKS: &[&str] = &[
     "claim:adopted",
     "complete:filled",
     "complete:passed",
+    "give-back:writer",
     "finish:ending",
+    "finish:abstained",
+    "cancel:begun",
+    "cancel:said",
     "take:taken",
+    "take:adopted",
     "free:done",
     "free:passed",
+    "give-back:reader",
     "block:called",
 ];
 

@@ -1,6 +1,7 @@
 //! While both ends wait there is no CPU used: processor time is counted, not measured.
 mod support;
 
+use antiphon::blocks::{BlockFileOptions, FileId};
 use antiphon::{ChannelOptions, Error, Wait};
 use std::time::Duration;
 use support::{Peer, Watchdog, assert_nothing_left, is_emulated, role, say, unique};
@@ -28,6 +29,10 @@ fn used() -> Duration {
 
 /// Waits, and tells what that took.
 fn wait_as(end: &str, args: &[String]) {
+    if let [session, file, wait] = args {
+        let id = FileId { session: session.parse().unwrap(), file: file.parse().unwrap() };
+        return wait_at_blocks(end, id, WAITS[wait.parse::<usize>().unwrap()]);
+    }
     let [name, wait] = args else { return say(control().as_micros()) };
     let wait = WAITS[wait.parse::<usize>().unwrap()];
     let channel = ChannelOptions::new().wait(wait).open(name).unwrap();
@@ -44,6 +49,26 @@ fn wait_as(end: &str, args: &[String]) {
         say((used() - before).as_micros());
         assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
     }
+}
+
+/// The same at a block file, as a writer, a reader, or one that has finished.
+fn wait_at_blocks(end: &str, id: FileId, wait: Wait) {
+    let file = BlockFileOptions::new().wait(wait).open(id).unwrap();
+    let (mut writer, mut reader) = (None, None);
+    if end == "reader" {
+        reader = Some(file.reader().unwrap());
+    } else {
+        writer = Some(file.writer().unwrap());
+    }
+    let before = used();
+    let got = match (&mut writer, &mut reader) {
+        (Some(writer), _) if end == "finisher" => writer.finish_timeout(WAITING),
+        (Some(writer), _) => writer.claim_timeout(WAITING).map(drop),
+        (_, Some(reader)) => reader.claim_timeout(WAITING).map(drop),
+        _ => unreachable!(),
+    };
+    say((used() - before).as_micros());
+    assert!(matches!(got, Err(Error::TimedOut { .. })), "{got:?}");
 }
 
 /// What as many sleeps of a tick take on this machine, where nothing is looked at in between. Where the libc has no wait
@@ -65,6 +90,53 @@ fn control() -> Duration {
 }
 
 fn waiting_is_free(test: &str, end: &str) {
+    let wait_once = |number: &str| {
+        let name = unique("idle");
+        let channel = SMALL.create(&name).unwrap();
+        // The other end is there, and lives.
+        let publisher = (end == "consumer").then(|| channel.publisher().unwrap());
+        let mut consumer = (end != "consumer").then(|| channel.consumer().unwrap());
+        let mut peer = Peer::start(test, end, &[&name, number]);
+        let taken = consumer.as_mut().map(|consumer| consumer.consume().unwrap());
+        let micros = peer.heard().expect("the waiting child lives").parse().unwrap();
+        peer.succeed();
+        drop(taken);
+        drop((publisher, consumer, channel));
+        assert_nothing_left(&name);
+        Duration::from_micros(micros)
+    };
+    count(test, end, wait_once);
+}
+
+/// At a block file of one block, in which nothing comes: `end` is who waits.
+fn waiting_at_blocks_is_free(test: &str, end: &str) {
+    let wait_once = |number: &str| {
+        let id = FileId { session: u64::from(std::process::id()) << 32 | 0x1d1e, file: end.as_bytes()[0].into() };
+        let file = BlockFileOptions::new().block_bytes(4096).blocks(1).create(id, b"idle").unwrap();
+        let mut writer = file.writer().unwrap();
+        let mut reader = file.reader().unwrap();
+        let space = writer.claim().unwrap();
+        // For a writer the block is in reading, for the others in filling.
+        let (space, block) = if end == "writer" {
+            space.complete(1).unwrap();
+            (None, reader.claim().unwrap())
+        } else {
+            (Some(space), None)
+        };
+        let (session, number_of_file) = (id.session.to_string(), id.file.to_string());
+        let mut peer = Peer::start(test, end, &[&session, &number_of_file, number]);
+        let micros = peer.heard().expect("the waiting child lives").parse().unwrap();
+        peer.succeed();
+        block.map_or(Ok(()), |block| block.complete()).unwrap();
+        space.map_or(Ok(()), |space| space.complete(0)).unwrap();
+        drop((writer, reader, file));
+        assert_nothing_left(&id.to_string());
+        Duration::from_micros(micros)
+    };
+    count(test, end, wait_once);
+}
+
+fn count(test: &str, end: &str, wait_once: impl Fn(&str) -> Duration) {
     for (number, wait) in WAITS.into_iter().enumerate() {
         let mut peer = Peer::start(test, "control", &[]);
         let micros = peer.heard().expect("the sleeping child lives").parse().unwrap();
@@ -73,20 +145,7 @@ fn waiting_is_free(test: &str, end: &str) {
         let mut figures = Vec::new();
         // Another program may have got in the way, of the cache or the clock: thrice at most.
         while figures.len() < 3 && figures.last().is_none_or(|used| *used >= allowed) {
-            let name = unique("idle");
-            let channel = SMALL.create(&name).unwrap();
-            let number = number.to_string();
-            // The other end is there, and lives.
-            let publisher = (end == "consumer").then(|| channel.publisher().unwrap());
-            let mut consumer = (end != "consumer").then(|| channel.consumer().unwrap());
-            let mut peer = Peer::start(test, end, &[&name, &number]);
-            let taken = consumer.as_mut().map(|consumer| consumer.consume().unwrap());
-            let micros = peer.heard().expect("the waiting child lives").parse().unwrap();
-            figures.push(Duration::from_micros(micros));
-            peer.succeed();
-            drop(taken);
-            drop((publisher, consumer, channel));
-            assert_nothing_left(&name);
+            figures.push(wait_once(&number.to_string()));
         }
         println!("{end} under {wait:?}, {WAITING:?}: {figures:?}, plain sleeps {control:?}");
         if is_emulated() {
@@ -113,4 +172,31 @@ fn a_caller_that_waits_uses_no_processor() {
     }
     let _watchdog = Watchdog::new("idle caller", support::PATIENCE);
     waiting_is_free(this_test!(), "publisher");
+}
+
+#[test]
+fn a_writer_that_waits_for_a_block_uses_no_processor() {
+    if let Some((end, args)) = role() {
+        return wait_as(&end, &args);
+    }
+    let _watchdog = Watchdog::new("idle writer", support::PATIENCE);
+    waiting_at_blocks_is_free(this_test!(), "writer");
+}
+
+#[test]
+fn a_reader_that_waits_for_a_block_uses_no_processor() {
+    if let Some((end, args)) = role() {
+        return wait_as(&end, &args);
+    }
+    let _watchdog = Watchdog::new("idle reader", support::PATIENCE);
+    waiting_at_blocks_is_free(this_test!(), "reader");
+}
+
+#[test]
+fn who_finishes_and_waits_for_others_uses_no_processor() {
+    if let Some((end, args)) = role() {
+        return wait_as(&end, &args);
+    }
+    let _watchdog = Watchdog::new("idle finisher", support::PATIENCE);
+    waiting_at_blocks_is_free(this_test!(), "finisher");
 }

@@ -119,7 +119,7 @@ impl<C: Cell> Board<'_, C> {
     pub(crate) fn arm(&self, is_armed: bool) {
         let _ = self.change(|now| {
             let is_counted = (is_armed && now.armed() != 0) || now.armed() == ARMED;
-            (!is_counted).then_some(now.0 + ONE_ARMED)
+            (!is_counted).then(|| now.0 + ONE_ARMED)
         });
         C::fence(SeqCst);
     }

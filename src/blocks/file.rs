@@ -8,12 +8,14 @@ use super::word::{Last, Owner, State, Table};
 use crate::bell::{Awaited, Wait, Waiter};
 use crate::error::{Delivered, Error};
 use crate::name::Name;
+use crate::steps::step;
 use crate::sys;
 use crate::sys::bells::Bell;
 use crate::sys::deadline::Deadline;
 use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
 use crate::sys::layout::SEATS;
 use crate::sys::peer::{SPIN_LOOK, TICK};
+use crate::sys::process::ExitWatch;
 use crate::sys::region::{HeadAt, Mapping};
 use crate::sys::seat::{Care, SeatNumber, Sitter};
 use std::ops::Range;
@@ -49,6 +51,8 @@ pub(crate) struct Shared {
     blocks: usize,
     /// By side: how many of this process play it.
     players: Mutex<[u32; 2]>,
+    /// By seat: a watch on the process of that generation, where the system has such a thing.
+    exits: Mutex<[Option<(u32, ExitWatch)>; SEATS]>,
 }
 
 impl Shared {
@@ -75,7 +79,8 @@ impl Shared {
         }
         let handle = attachment.handle();
         let me = Owner { seat: handle.number.index(), generation: handle.generation };
-        Ok(Shared { attachment, me, base, block_bytes, blocks: blocks as usize, players: Mutex::default() })
+        let (blocks, players, exits) = (blocks as usize, Mutex::default(), Mutex::new([const { None }; SEATS]));
+        Ok(Shared { attachment, me, base, block_bytes, blocks, players, exits })
     }
 
     pub(crate) fn unlink(id: FileId) -> Result<(), Error> {
@@ -156,13 +161,68 @@ impl Shared {
         Ok(false)
     }
 
+    /// Something that changes while a side works.
+    fn work_of(&self, side: Side) -> u64 {
+        let table = self.hall().table;
+        // Relaxed: peers' words, and looked at again and again.
+        let bytes = table.records.iter().map(|record| match side {
+            Side::Writers => record.bytes_in.load(Relaxed),
+            Side::Readers => record.bytes_out.load(Relaxed),
+        });
+        let bytes = bytes.fold(0, u64::wrapping_add);
+        if side == Side::Writers { bytes.wrapping_add(table.last().tickets()) } else { bytes }
+    }
+
+    /// Whether the file is ending, and all is there that will ever be.
+    fn is_whole(&self) -> Result<bool, Error> {
+        Ok(self.hall().table.last().is_ending() && self.missing()?.is_empty())
+    }
+
+    /// Frees what the dead had claimed and got no range for: once the file is ending nobody else would, and it would
+    /// look as if something were still to come.
+    fn sweep(&self, care: Care) -> Result<(), Error> {
+        let hall = self.hall();
+        if !hall.table.last().is_ending() {
+            return Ok(());
+        }
+        let mut failed = None;
+        hall.sweep(|owner| {
+            self.is_gone(owner, care).unwrap_or_else(|error| {
+                failed = Some(error);
+                false
+            })
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Whether an owner can do nothing any more with what it has.
     fn is_gone(&self, owner: Owner, care: Care) -> Result<bool, Error> {
         let Some(number) = SeatNumber::of_index(owner.seat) else { return Ok(true) };
-        Ok(match self.attachment.look_at(number, care)? {
+        Ok(match self.look_at(number, care)? {
             Sitter::Alive { generation, .. } => generation != owner.generation,
             Sitter::Nobody | Sitter::Left { .. } | Sitter::Dead { .. } => true,
         })
+    }
+
+    /// Who sits there. Each process is asked for its start time once, and watched from then on: others ask for it at
+    /// every tick of every one that waits.
+    fn look_at(&self, number: SeatNumber, care: Care) -> Result<Sitter, Error> {
+        let sitter = self.attachment.look_at(number, Care::Lock)?;
+        let Sitter::Alive { generation, pid } = sitter else { return Ok(sitter) };
+        if care == Care::Lock {
+            return Ok(sitter);
+        }
+        let mut exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
+        let exit = &mut exits[usize::from(number.index())];
+        match exit {
+            Some((watched, exit)) if *watched == generation => {
+                Ok(if exit.is_gone() { Sitter::Dead { generation, pid } } else { sitter })
+            }
+            _ => {
+                *exit = self.attachment.watch(number, pid).map(|exit| (generation, exit));
+                self.attachment.look_at(number, Care::LockAndPid)
+            }
+        }
     }
 
     /// One more of this process plays a side, or one fewer: its seat says which sides it plays.
@@ -223,11 +283,17 @@ impl Shared {
         String::from_utf8_lossy(&self.memory().state().about.reason.get()).into_owned()
     }
 
+    #[cold]
+    pub(crate) fn cancelled(&self) -> Error {
+        Error::Cancelled { name: self.name().to_string(), reason: self.reason() }
+    }
+
     /// Cancels the file. The first reason stays.
     pub(crate) fn cancel(&self, reason: &str) {
         let about = &self.memory().state().about;
         // Relaxed: the reason is released with the word that says that the file is cancelled.
         if about.has_reason.swap(1, Relaxed) == 0 {
+            step!("cancel:begun");
             about.reason.set(reason.as_bytes());
         }
         self.hall().cancel();
@@ -277,8 +343,8 @@ enum Stop {
     },
     /// Nobody of the other side is there any more.
     Left,
-    /// The writers of this side are gone that were to fill something.
-    Unfilled,
+    /// The writers of this side are gone that were to fill these.
+    Unfilled(Vec<Range<u64>>),
     /// Boxed, so that success stays small.
     Failed(Box<Error>),
 }
@@ -289,6 +355,10 @@ pub(crate) struct Others {
     told: [u32; SEATS],
     /// Somebody of the other side was there, and the user was not told since that nobody is.
     were_there: bool,
+    /// What the other side had done at the last look: who came, worked and left in between was there too.
+    their_work: u64,
+    /// There was news at the last look, but a block came first.
+    is_untold: bool,
     looked: Instant,
     looked_at_processes: Instant,
     /// How loose blocks were when none of them was to be adopted; nothing where one has to look.
@@ -303,6 +373,8 @@ impl Others {
         Others {
             told: [0; SEATS],
             were_there: false,
+            their_work: 0,
+            is_untold: false,
             looked: now,
             looked_at_processes: now,
             looseness: None,
@@ -326,7 +398,7 @@ impl Others {
             let seat = usize::from(number.index());
             // Relaxed: its own word, which may lie.
             let role = shared.attachment.role(number).load(Relaxed);
-            match shared.attachment.look_at(number, care)? {
+            match shared.look_at(number, care)? {
                 Sitter::Alive { .. } => are_there |= role & role_of(side.other()) != 0,
                 Sitter::Dead { generation, pid }
                     if self.told[seat] != generation && role & role_of(side.other()) != 0 =>
@@ -340,16 +412,22 @@ impl Others {
             self.looseness = None;
         }
         are_there |= shared.plays(side.other());
-        let left = self.were_there && !are_there;
-        self.were_there |= are_there;
-        Ok(died.or(left.then_some(Stop::Left)))
+        let work = shared.work_of(side.other());
+        self.were_there |= are_there || work != self.their_work;
+        self.their_work = work;
+        shared.sweep(care)?;
+        let left = self.were_there && !are_there && !(side == Side::Readers && shared.is_whole()?);
+        let stop = died.or(left.then_some(Stop::Left));
+        self.is_untold = stop.is_some();
+        Ok(stop)
     }
 
     fn told(&mut self, stop: &Stop) {
+        self.is_untold = false;
         match stop {
             Stop::Died { seat, generation, .. } => self.told[*seat] = *generation,
             Stop::Left => self.were_there = false,
-            Stop::TimedOut | Stop::Unfilled | Stop::Failed(_) => {}
+            Stop::TimedOut | Stop::Unfilled(_) | Stop::Failed(_) => {}
         }
     }
 }
@@ -450,7 +528,8 @@ impl Desk {
             Stop::Left if self.side == Side::Writers => {
                 Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
             }
-            Stop::Left | Stop::Unfilled => match shared.missing() {
+            Stop::Unfilled(ranges) => Error::Unfilled { name, ranges },
+            Stop::Left => match shared.missing() {
                 Ok(ranges) if ranges.is_empty() => {
                     Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
                 }
@@ -468,7 +547,7 @@ impl Desk {
         let name = shared.name().to_string();
         match end {
             End::Ended => Error::Finished { name },
-            End::Cancelled => Error::Cancelled { name, reason: shared.reason() },
+            End::Cancelled => shared.cancelled(),
         }
     }
 }
@@ -514,6 +593,12 @@ impl<'a> Wanted<'a> {
             self.others.looseness = Some(looseness); // Nothing is left of what was loose then.
         }
         got
+    }
+
+    /// Whether something is missing that nobody fills now.
+    fn unfilled(&self) -> Result<Option<Stop>, Error> {
+        let ranges = self.shared.missing()?;
+        Ok((!ranges.is_empty()).then_some(Stop::Unfilled(ranges)))
     }
 
     /// Where blocks come without any waiting, nobody would ever find out who has died.
@@ -569,15 +654,26 @@ impl Awaited for Wanted<'_> {
             return Some(Stop::Failed(Box::new(error)));
         }
         let now = Instant::now();
-        match self.others.news(self.shared, self.side, now) {
+        let news = match (self.others.news(self.shared, self.side, now), self.wish) {
+            (Ok(news), Wish::Block { .. }) => Ok(news),
+            // Who finishes has no need of readers: what became of them is news to whoever claims.
+            (Ok(_), Wish::Filled) if self.others.looked == now => self.unfilled(),
+            (Ok(_), Wish::Filled) => Ok(None),
+            (Err(error), _) => Err(error),
+        };
+        match news {
             Ok(Some(stop)) => Some(stop),
             Err(error) => Some(Stop::Failed(Box::new(error))),
-            Ok(None) if matches!(self.wish, Wish::Filled) && self.others.looseness.is_none() => Some(Stop::Unfilled),
             Ok(None) => self.deadline.0.is_some_and(|deadline| now >= deadline).then_some(Stop::TimedOut),
         }
     }
 
     fn patience(&self) -> Duration {
-        self.deadline.left().min(TICK)
+        // A tick from the last look around, not from the last block, and no longer than needs be where that look found
+        // something: else who gets a block at a tick is told two ticks after the death.
+        let is_due = self.others.is_untold && matches!(self.wish, Wish::Block { .. });
+        let tick = if is_due { SPIN_LOOK } else { TICK };
+        let rest = tick.saturating_sub(self.others.looked.elapsed()).max(SPIN_LOOK);
+        self.deadline.left().min(rest)
     }
 }

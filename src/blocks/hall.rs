@@ -64,6 +64,8 @@ pub(crate) struct Scout {
     next: usize,
     /// Readers: complete blocks that were found and not gone for yet, in the order of the file.
     ahead: VecDeque<usize>,
+    /// Readers: they were told that the file is cancelled. Nothing of it comes after that.
+    is_cancelled: bool,
     /// Readers: where the next block begins, if there is one writer and one reader.
     expected: u64,
     /// Looks in vain since the last block.
@@ -82,7 +84,7 @@ enum Look {
 
 impl Scout {
     pub(crate) fn new() -> Self {
-        Scout { next: 0, ahead: VecDeque::new(), expected: 0, looks: 0, watched: None }
+        Scout { next: 0, ahead: VecDeque::new(), is_cancelled: false, expected: 0, looks: 0, watched: None }
     }
 
     /// The next look is at all blocks.
@@ -261,6 +263,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// There is nothing in it, and nothing is missing without it.
     pub(crate) fn abstain(&self, block: usize) -> Result<(), Stolen> {
         self.table.abstain(block, self.me)?;
+        step!("finish:abstained");
         self.ring(Side::Writers, block);
         Ok(())
     }
@@ -268,6 +271,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// Lets go of a block that was not filled.
     pub(crate) fn let_go(&self, block: usize) -> Result<(), Stolen> {
         self.table.let_go(block, self.me)?;
+        step!("give-back:writer");
         self.loosen(Side::Writers);
         self.ring(Side::Writers, block);
         Ok(())
@@ -291,8 +295,24 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
 
     pub(crate) fn cancel(&self) -> Last {
         let before = self.table.cancel();
+        step!("cancel:said");
         self.tell_the_end();
         before
+    }
+
+    /// Frees every block that somebody who `is_gone` has claimed without a range. For a file that is ending.
+    pub(crate) fn sweep(&self, mut is_gone: impl FnMut(Owner) -> bool) {
+        for (block, seen) in self.states().enumerate() {
+            let State::Claimed(owner) = seen.state() else { continue };
+            if owner == self.me || !is_gone(owner) || self.table.range_of(block).is_some() {
+                continue;
+            }
+            let _ = match self.table.adopt_claimed(block, seen, self.me) {
+                Some(Adopted::Bare) => self.abstain(block),
+                Some(Adopted::Ranged) => self.let_go(block),
+                None => Ok(()), // Somebody was quicker.
+            };
+        }
     }
 
     /// Whether any block is still to be filled.
@@ -309,6 +329,9 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         look_around: bool,
         is_gone: impl FnMut(Owner) -> bool,
     ) -> Option<Result<Got, End>> {
+        if scout.is_cancelled {
+            return Some(Err(End::Cancelled));
+        }
         if look_around {
             // What somebody had before goes first.
             scout.ahead.clear();
@@ -337,6 +360,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         loop {
             let last = self.table.last();
             if last.is_cancelled() {
+                scout.is_cancelled = true;
                 return Some(Err(End::Cancelled));
             }
             let mut is_drained = true;
@@ -395,6 +419,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         for (block, word) in self.states().enumerate() {
             if let State::Taken(owner) = word.state() {
                 if owner != self.me && is_gone(owner) && self.table.adopt_taken(block, word, self.me) {
+                    step!("take:adopted");
                     return Some(Got { block, again: true });
                 }
             }
@@ -414,6 +439,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// Lets go of a block that was not read.
     pub(crate) fn put_back(&self, block: usize) -> Result<(), Stolen> {
         self.table.put_back(block, self.me)?;
+        step!("give-back:reader");
         self.loosen(Side::Readers);
         self.ring(Side::Readers, block);
         Ok(())

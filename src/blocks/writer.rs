@@ -239,6 +239,9 @@ impl Space {
             return Err(Error::TooLong { name, call: "complete", len: len as u64, limit });
         }
         let hall = self.role.shared.hall();
+        if hall.table.last().is_cancelled() {
+            return Err(self.role.shared.cancelled());
+        }
         self.is_passed = true;
         let stolen = |_| self.role.shared.corrupt("a claimed block that was changed by somebody else");
         if len == 0 {

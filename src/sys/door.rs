@@ -39,7 +39,7 @@ use super::bells::{Bell, Bells};
 use super::deadline::Deadline;
 use super::layout::{Difference, Differs, MAKING, PERSISTENT, PRIVATE};
 use super::peer::TICK;
-use super::process::{self, Who};
+use super::process::{self, ExitWatch, Who};
 use super::region::{self, HeadAt, Mapping};
 use super::seat::{Care, DOOR_BYTE, SeatNumber, Seats, Sitter, Taken};
 use super::semaphore::Semaphore;
@@ -324,9 +324,11 @@ impl Attachment {
         &self.mapping.head().seats[usize::from(number.index())].role
     }
 
-    /// Who an end's record names: to be confirmed by the system.
-    pub(crate) fn who(&self, end: usize) -> Who {
-        self.seats().who(SeatNumber::of_end(end))
+    /// A watch on the process of this pid, which was found in a seat: as far as its record names that one. Of a seat
+    /// that is being taken, whose taker has no pid yet, it still names the last holder, whose end is none of the next.
+    pub(crate) fn watch(&self, number: SeatNumber, pid: u32) -> Option<ExitWatch> {
+        let who = self.seats().who(number);
+        if pid != 0 && who.pid == pid { ExitWatch::new(who) } else { None }
     }
 
     /// Takes an end's seat; `repair` mends what its last holder left. `seat` is its name in errors. With a `limit`,

@@ -7,7 +7,7 @@
 
 use super::door::Attachment;
 use super::process::ExitWatch;
-use super::seat::{Care, Sitter};
+use super::seat::{Care, SeatNumber, Sitter};
 use crate::error::Error;
 use std::time::{Duration, Instant};
 
@@ -107,8 +107,7 @@ impl Watch {
                 Ok(if exit.is_gone() { Sitter::Dead { generation, pid } } else { sitter })
             }
             _ => {
-                let who = attachment.who(self.end);
-                self.exit = ExitWatch::new(who).map(|exit| (generation, exit));
+                self.exit = attachment.watch(SeatNumber::of_end(self.end), pid).map(|exit| (generation, exit));
                 attachment.look(self.end, Care::LockAndPid)
             }
         }

@@ -149,11 +149,14 @@ impl Mapping {
         unsafe { &*head }
     }
 
-    /// Whether nothing was ever written to the head's first page.
+    /// Whether nothing was ever written to the first page of a head, wherever one may stand: another floor's region is
+    /// none that was never made.
     pub(crate) fn is_blank(&self) -> bool {
         let mut page = [0; 4096];
-        self.read(self.head, &mut page);
-        page == [0; 4096]
+        [HeadAt::Start, HeadAt::End].iter().all(|head| {
+            self.read(head.offset(self.len), &mut page);
+            page == [0; 4096]
+        })
     }
 
     /// Copies `from` behind `offset`.

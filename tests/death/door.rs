@@ -8,7 +8,7 @@ use crate::body::{body, number_of};
 use crate::exchange::exchange_fresh;
 use crate::support::{Peer, Watchdog, assert_nothing_left, hear, role, say, unique};
 use crate::this_test;
-use crate::victim::{Plan, deaths, follow, ignore_steps, on_step, outlive, ready};
+use crate::victim::{Plan, deaths, follow, ignore_steps, is_stopped, on_step, outlive, ready};
 use crate::victim::{steps_told, tell_steps};
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher};
 use std::collections::BTreeSet;
@@ -396,17 +396,6 @@ fn stopped(name: &str, act: Act, plan: &str) {
         }
         hear();
     }
-}
-
-/// Waits until the child is stopped (true) or has ended.
-fn is_stopped(pid: u32) -> bool {
-    // SAFETY: a `siginfo_t` is plain data.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let what = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT;
-    // SAFETY: waits for a child of this process, and leaves it to be waited for.
-    let done = unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, what) };
-    assert_eq!(done, 0);
-    info.si_code == libc::CLD_STOPPED
 }
 
 /// While a victim is stopped at a step of `act`, the test's process does `other`: in the end both

@@ -5,7 +5,7 @@ use crate::delay::tell;
 use crate::exchange::exchange_fresh;
 use crate::support::{Peer, Watchdog, assert_nothing_left, hear, role, say, unique};
 use crate::this_test;
-use crate::victim::on_step;
+use crate::victim::{Plan, follow, is_stopped, on_step};
 use antiphon::{Channel, ChannelOptions, Error, Wait};
 use std::time::{Duration, Instant};
 
@@ -187,5 +187,61 @@ fn a_name_whose_dead_holders_child_keeps_the_locks_is_reclaimed() {
         drop(channel);
         assert_nothing_left(&name);
         end_idle(child);
+    }
+}
+
+/// The last publisher has left its seat, and lives; the next is slow to take it, so that its record still names the last.
+/// What becomes of that one says nothing of the next.
+#[test]
+fn who_sat_in_a_seat_before_dies_for_itself_alone() {
+    if let Some((what, args)) = role() {
+        let channel = Channel::open(&args[0]).unwrap();
+        if what == "before" {
+            drop(channel.publisher().unwrap());
+            say("left");
+            hear();
+            return;
+        }
+        say("opens");
+        hear();
+        follow(&args[1]);
+        let _publisher = channel.publisher().unwrap();
+        say("sits");
+        hear();
+        return;
+    }
+    let stops = Plan::Stop { step: "attach:repaired".to_owned() }.to_word();
+    for wait in [Wait::Spin, Wait::Park, Wait::Adaptive] {
+        let _watchdog = Watchdog::new("before", PATIENCE);
+        let name = unique("before");
+        let channel = OPTIONS.wait(wait).create(&name).unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        let mut before = Peer::start(this_test!(), "before", &[&name, &stops]);
+        before.expect("left");
+        let mut next = Peer::start(this_test!(), "next", &[&name, &stops]);
+        next.expect("opens");
+        next.tell("go");
+        assert!(is_stopped(next.pid()));
+        // Looks around a few times: processes and all.
+        let mut wait_in_vain = |may_have_left: bool| {
+            let nothing = consumer.consume_timeout(Duration::from_millis(200)).map(drop);
+            let is_right = match nothing {
+                Err(Error::TimedOut { .. }) => true,
+                Err(Error::Disconnected { .. }) => may_have_left,
+                _ => false,
+            };
+            assert!(is_right, "{wait:?}: {nothing:?}");
+        };
+        wait_in_vain(true);
+        wait_in_vain(true);
+        next.signal(libc::SIGCONT);
+        next.expect("sits");
+        wait_in_vain(true);
+        before.kill();
+        wait_in_vain(false);
+        next.tell("go");
+        next.succeed();
+        drop((consumer, channel));
+        assert_nothing_left(&name);
     }
 }

@@ -125,6 +125,17 @@ pub struct End {
     pub words: Vec<String>,
 }
 
+/// Waits until the child is stopped (true) or has ended.
+pub fn is_stopped(pid: u32) -> bool {
+    // SAFETY: a `siginfo_t` is plain data.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let what = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT;
+    // SAFETY: waits for a child of this process, and leaves it to be waited for.
+    let done = unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, what) };
+    assert_eq!(done, 0);
+    info.si_code == libc::CLD_STOPPED
+}
+
 /// Waits for the end of a victim, which is a good one or by SIGKILL.
 pub fn outlive(mut victim: Peer) -> End {
     let status = victim.wait();
