@@ -19,6 +19,10 @@
 //! is due. All of a side wait for the same thing, so any of them may be woken for it, and a token is nobody's in
 //! particular; [`bell`](crate::bell) says how one sleeps.
 //!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `notice` | `Board::change`: a notice, a watch, an arming | `Board::look`, `Board::change` | what was made available until then |
+//!
 //! **Nothing is missed.** Who waits changes the board, fences, and looks at the blocks; who makes a block available
 //! changes its word, fences, and looks at the board. Of the two fences one comes first. If the waiter's, the other sees
 //! that it waits, or that somebody has put up a notice since; if the other's, the waiter's look finds the block, or that
