@@ -174,14 +174,15 @@ fn a_block_that_nobody_has_read_is_kept_until_it_is_asked_for() {
         let refused = entry.remove(MINE());
         assert!(matches!(&refused, Err(Error::NotRemoved { why, .. }) if why.contains("waits")), "{refused:?}");
         assert_eq!(look(&id.to_string()), entry, "as it was");
-        // Whoever comes now has it all.
+        // Whoever comes now has it all. The seat is its own by now, and what the dead one had is not.
         let file = BlockFile::open(id).unwrap();
+        let unknown = Some((Sitter::Dead, None));
+        assert_eq!(figures(&seen(id).blocks[1]), (BlockState::Claimed, unknown, Some(4096), 0));
         let (mut writer, mut reader) = (file.writer().unwrap(), file.reader().unwrap());
         let block = reader.claim().unwrap().unwrap();
         assert_eq!((block.offset(), block.len(), block.again()), (0, 5, how == "reads"));
         let space = writer.claim().unwrap();
         assert_eq!((space.offset(), space.again()), (4096, true));
-        // What sat there before is another owner; the new one's is not shown as dead.
         assert_eq!(seen(id).blocks.iter().filter(|block| block.is_adoptable()).count(), 0);
         drop((block, space, writer, reader, file));
         let entry = look(&id.to_string());
@@ -397,7 +398,7 @@ fn a_state_of_any_bytes_is_looked_at_and_nothing_of_it_believed() {
 #[test]
 fn what_stands_in_blocks_or_messages_makes_nothing_of_another_kind_of_it() {
     let _watchdog = Watchdog::new("data", support::PATIENCE);
-    // A file whose blocks hold a whole channel, of the very name and capacity; half made, or complete.
+    // A file whose blocks hold a whole channel, of the very name and capacity; half made, or complete; or nothing.
     let id = unique();
     let channel = ChannelOptions::new().capacity(64 * 1024).create(&id.to_string()).unwrap();
     let region = Intruder::new(&id.to_string());
@@ -407,7 +408,7 @@ fn what_stands_in_blocks_or_messages_makes_nothing_of_another_kind_of_it() {
         let file = SMALL.create(id, b"a copy of a region").unwrap();
         let mut writer = file.writer().unwrap();
         let mut space = writer.claim().unwrap();
-        space.copy_from(0, &header);
+        space.copy_from(0, if magic == &[0; 8] { &[0; 4096] } else { &header });
         space.copy_from(0, magic);
         space.complete(4096).unwrap();
         let entry = look(&id.to_string());
