@@ -111,6 +111,17 @@ fn inspect_says_every_field_of_a_block_file_and_draws_its_blocks() {
     assert_snapshot("inspect-block-file-left", &steady(&dead, id, pid));
 }
 
+#[test]
+fn a_channel_that_is_named_as_a_session_is_said_to_be() {
+    let _watchdog = Watchdog::new("session", PATIENCE);
+    let session = unique().session;
+    for (name, is_one) in [(format!("{session:016X}"), true), (format!("{session:015x}g"), false)] {
+        let _channel = antiphon::ChannelOptions::new().capacity(64 * 1024).create(&name).unwrap();
+        let (words, ..) = said(&["inspect", &name]);
+        assert_eq!(words.contains("kind          channel; its name is a session's\n"), is_one, "{words}");
+    }
+}
+
 /// What is said, without what is never twice the same.
 fn steady(text: &str, id: FileId, pid: u32) -> String {
     let session = format!("{:016X}", id.session);

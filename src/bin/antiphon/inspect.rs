@@ -43,12 +43,20 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+const SESSION: &str = "; its name is a session's";
+
+/// Whether it is a channel that is named as a session is.
+fn is_session(entry: &Entry) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+    entry.channel.is_some() && entry.name.len() == 16 && entry.name.bytes().all(is_digit)
+}
+
 fn in_words(entry: &Entry, style: Style) -> String {
     let (tone, state) = entry::state(entry.state);
     let mine = if entry.is_mine { " (you)" } else { "" };
     let mut lines = vec![
         ("name", Tone::Strong, entry.name.clone()),
-        ("kind", Tone::Plain, entry::kind(entry.kind).to_owned()),
+        ("kind", Tone::Plain, format!("{}{}", entry::kind(entry.kind), if is_session(entry) { SESSION } else { "" })),
         ("state", tone, format!("{state}: {}", entry.why)),
         ("system name", Tone::Plain, format!("/{}", entry.system_name)),
         ("owner", Tone::Plain, format!("user {}{mine}", entry.owner)),
