@@ -8,7 +8,7 @@
 //!
 //! | room | what is in it | stands on |
 //! |---|---|---|
-//! | [`census`] | what exists on this machine, who holds it, what is left over; removing that | `sys`, `channel` |
+//! | [`census`] | what exists on this machine, who holds it, what is left over; removing that | `sys`, `channel`, `blocks` |
 //! | [`channel`] | the turn over one region and two bells: [`Publisher`], [`Consumer`] | `sys`, `bell` |
 //! | `bell` | who sleeps on a bell, and the tick; [`Wait`] | `sys` |
 //! | `limits` | what this machine can do, for measuring; feature `limits` | `sys` |

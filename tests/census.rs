@@ -1,5 +1,7 @@
 //! The census: what is there, in which state and why; what is removed, and what never is. `census/strange.rs` has what
-//! is strange about one entry.
+//! is strange about one entry, `census/block_file.rs` the same of block files.
+#[path = "census/block_file.rs"]
+mod block_file;
 #[path = "support/intruder.rs"]
 mod intruder;
 #[path = "census/strange.rs"]

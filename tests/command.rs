@@ -2,9 +2,11 @@
 //!
 //! `command/frame.rs` what all subcommands have in common. `command/census.rs` what exists, and what
 //! is left over. `command/doctor.rs` the doctor. `command/snapshot.rs` what
-//! is said, word for word, and how that is written anew.
+//! is said, word for word, and how that is written anew. `command/block_file.rs` block files.
 mod support;
 
+#[path = "command/block_file.rs"]
+mod block_file;
 #[path = "command/census.rs"]
 mod census;
 #[path = "command/doctor.rs"]

@@ -1,4 +1,7 @@
 //! docs/layout.md, byte by byte: a peer that knows the page and not the library reads a channel, and answers on it.
+//! `layout/blocks.rs` the same of block files.
+#[path = "layout/blocks.rs"]
+mod blocks;
 #[path = "support/intruder.rs"]
 mod intruder;
 mod support;

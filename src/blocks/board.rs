@@ -76,6 +76,11 @@ impl Notice {
     fn armed(self) -> u64 {
         self.0 & ARMED
     }
+
+    /// How many sleep, or are about to, and were not called yet.
+    pub(crate) fn asleep(self) -> u64 {
+        self.armed() / ONE_ARMED
+    }
 }
 
 /// One side's.

@@ -310,7 +310,8 @@ impl Drop for Shared {
     }
 }
 
-fn role_of(side: Side) -> u32 {
+/// How a seat says that it plays a side.
+pub(crate) fn role_of(side: Side) -> u32 {
     1 << side as u32
 }
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::layout::{STATE_BYTES, State};
+use crate::sys::look::Snapshot;
 use crate::sys::region::Mapping;
 
 /// A mapped region. Every range is checked against what this process has mapped, never against a number that a peer
@@ -18,4 +19,12 @@ impl<'a> Memory<'a> {
         // or never touched, and any bytes are valid for those.
         unsafe { &*state }
     }
+}
+
+/// The state in a copy of it, which has all of its bytes.
+pub(crate) fn state_of(copy: &Snapshot) -> &State {
+    let state = copy.start(STATE_BYTES).cast::<State>();
+    // SAFETY: so many bytes, at a page, for as long as the copy is borrowed; every field is an atomic or never touched,
+    // and any bytes are valid for those.
+    unsafe { &*state }
 }

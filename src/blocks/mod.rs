@@ -56,16 +56,16 @@
 //! | `writer.rs`, `reader.rs` | what users have in hand |
 //! | `layout.rs`, `memory.rs` | what stands where in the region |
 
-mod board;
-mod file;
-mod hall;
-mod layout;
-mod memory;
+pub(crate) mod board;
+pub(crate) mod file;
+pub(crate) mod hall;
+pub(crate) mod layout;
+pub(crate) mod memory;
 #[cfg(all(test, loom))]
 mod model;
 mod options;
 mod reader;
-mod word;
+pub(crate) mod word;
 mod writer;
 
 pub use options::{BlockFileOptions, FileId};

@@ -2,26 +2,32 @@
 //!
 //! | what is found, from the top | state |
 //! |---|---|
-//! | no memory; a length, a magic, a version, a capacity or a name that no channel of ours has | foreign |
+//! | no memory; a length, a magic, a version, a capacity or a name that nothing of ours has | foreign |
 //! | another user's that cannot be read | unreadable |
 //! | not complete, or marked *removed*: somebody is at the door | changing |
 //! | likewise, and nobody is | left over |
 //! | complete, and a seat's holder lives | in use |
 //! | complete, nobody lives, somebody is at the door | changing |
-//! | complete, nobody lives, persistent or a message waits | kept |
+//! | complete, nobody lives, persistent, or a message or a block waits | kept |
 //! | complete, nobody lives | left over |
 //!
 //! Whoever makes or removes keeps the door until it is done, so that with a free door its maker is dead. What has no
 //! length, or nothing but zeros, is taken for antiphon's only by the mark that its maker gave it.
+//!
+//! **A channel begins with its head, a block file ends with it**, and whatever people have put into a region stands at
+//! the other end of it. A name tells which it may be: what has no block file's name is looked at from its start alone,
+//! and of what has one the end is asked first. A half-made one holds nothing yet at the other end.
 
 use super::sight::{self, Sight};
-use super::{Channel, Counters, End, Entry, Identity, Kind, Seat, Sitter, State, Turn};
+use super::{BlockFile, Channel, Counters, End, Entry, Identity, Kind, Seat, Sitter, State, Turn, block_file};
+use crate::blocks::FileId;
 use crate::error::Error;
 use crate::name::Name;
 use crate::sys;
-use crate::sys::layout::{self, Difference, Differs, MAKING, PERSISTENT, PRIVATE};
+use crate::sys::layout::{Difference, Differs, Identity as Record, MAKING, PERSISTENT, PRIVATE};
 use crate::sys::look::{Found, Snapshot, What};
 use crate::sys::process::Who;
+use crate::sys::region::HeadAt;
 use crate::sys::seat::{Care, SeatNumber, Seats, Sitter as Seated};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -124,6 +130,7 @@ impl Looker {
             is_mine: found.owner == self.user,
             len_bytes: found.len,
             channel: None,
+            block_file: None,
             identity: Identity { id: found.id, nonce: 0 },
         };
         let verdict = if matches!(sys::semaphore_of(stem), Some(None)) && matches!(found.len, 0 | 32) {
@@ -163,55 +170,100 @@ impl Looker {
         if !found.has_a_regions_length() {
             return Ok(Verdict::foreign("its length is none that a channel has"));
         }
-        let Some(snapshot) = found.read()? else {
-            return Ok(Verdict::foreign("it was cut off while it was looked at"));
-        };
-        let identity = &snapshot.head().identity;
-        // Relaxed, here and below: a copy, which nobody writes.
-        let magic = identity.magic.load(Relaxed);
-        if magic == MAKING {
-            entry.identity.nonce = identity.nonce.load(Relaxed);
+        let cut_off = || Ok(Verdict::foreign("it was cut off while it was looked at"));
+        let id = block_file::id_of(stem);
+        let mut end = None;
+        if let Some(id) = id {
+            let Some(snapshot) = block_file::FLOOR.read(found)? else { return cut_off() };
+            if snapshot.magic() == block_file::FLOOR.magic {
+                return self.block_file(id, &snapshot, stem, found, entry);
+            }
+            end = Some(snapshot);
+        }
+        let Some(start) = sight::FLOOR.read(found)? else { return cut_off() };
+        let is_blank = |snapshot: &Snapshot| snapshot.is_blank();
+        let being_made = [(Some(&start), end.as_ref()), (end.as_ref(), Some(&start))]
+            .into_iter()
+            .find(|(head, other)| head.is_some_and(|head| head.magic() == MAKING) && other.is_none_or(is_blank));
+        if let Some((Some(head), _)) = being_made {
+            // Relaxed, here and below: a copy, which nobody writes.
+            entry.identity.nonce = head.head().identity.nonce.load(Relaxed);
             return self.not_complete(found, Kind::HalfMade, "its maker was killed before it was complete");
         }
-        if magic == 0 && snapshot.is_blank() {
+        if start.is_blank() && end.as_ref().is_none_or(is_blank) {
             return self.half_made(found, "it holds nothing, and nothing shows that antiphon made it");
         }
-        match known_by(magic, &snapshot, stem, found.len) {
-            Ok(name) => entry.name = name,
-            Err(foreign) => return Ok(foreign),
+        if start.magic() != sight::FLOOR.magic {
+            return Ok(Verdict::foreign(match id {
+                None => "it does not begin as a channel does",
+                Some(_) => "it neither begins as a channel does nor ends as a block file does",
+            }));
         }
-        entry.identity.nonce = identity.nonce.load(Relaxed);
-        let Some(seats) = found.seats(&snapshot) else {
-            return Ok(Verdict::foreign("its locks cannot be looked at"));
+        let seats = match sight::FLOOR.admit(&start, stem, found, entry) {
+            Ok(seats) => seats,
+            Err(foreign) => return Ok(foreign),
         };
-        let sight = Sight::of(&snapshot);
-        let channel = entry.channel.insert(self.channel(&snapshot, &sight, &seats)?);
-        let is_half_removed = identity.removed.load(Relaxed) != 0;
-        self.complete(found, channel, sight.message_waits, is_half_removed)
+        let sight = Sight::of(&start);
+        let channel = entry.channel.insert(self.channel(&start, &sight, &seats)?);
+        let bytes = channel.turn.len_bytes;
+        let s = if bytes == 1 { "" } else { "s" };
+        let kept = [
+            channel.is_persistent.then(|| "it is persistent".to_owned()),
+            sight.message_waits.then(|| format!("a message of {bytes} byte{s} waits for a consumer")),
+        ];
+        let state = Complete {
+            kind: Kind::Channel,
+            living: living(channel),
+            is_half_removed: start.head().identity.removed.load(Relaxed) != 0,
+            kept: kept.into_iter().flatten().next(),
+            dead: dead(channel.seats()),
+        };
+        self.complete(found, state)
     }
 
-    /// What to say of a whole channel.
-    fn complete(&self, found: &Found, seen: &Channel, message_waits: bool, removed: bool) -> io::Result<Verdict> {
-        let verdict = |state, why: &str| Ok(Verdict::new(Kind::Channel, state, why));
-        if let Some(why) = living(seen) {
-            return verdict(State::InUse, &why);
+    /// What ends as a block file does.
+    fn block_file(
+        &mut self,
+        id: FileId,
+        snapshot: &Snapshot,
+        stem: &str,
+        found: &Found,
+        entry: &mut Entry,
+    ) -> io::Result<Verdict> {
+        let seats = match block_file::FLOOR.admit(snapshot, stem, found, entry) {
+            Ok(seats) => seats,
+            Err(foreign) => return Ok(foreign),
+        };
+        let chairs: Vec<Chair> =
+            SeatNumber::all().map(|number| self.chair(snapshot, &seats, number)).collect::<io::Result<_>>()?;
+        let Some(file) = BlockFile::of(id, snapshot, found.len, &chairs) else {
+            return Ok(Verdict::foreign("its blocks do not fit into its length"));
+        };
+        let file = entry.block_file.insert(file);
+        let state = Complete {
+            kind: Kind::BlockFile,
+            living: file.living(),
+            is_half_removed: snapshot.head().identity.removed.load(Relaxed) != 0,
+            kept: file.waiting(),
+            dead: dead(file.seats()),
+        };
+        self.complete(found, state)
+    }
+
+    /// What to say of a whole region.
+    fn complete(&self, found: &Found, of: Complete) -> io::Result<Verdict> {
+        let verdict = |state, why| Ok(Verdict::new(of.kind, state, why));
+        if let Some(why) = of.living {
+            return verdict(State::InUse, why);
         }
         if self.door_is_locked(found)? {
-            return Ok(changing(Kind::Channel));
+            return Ok(changing(of.kind));
         }
-        if removed {
-            return verdict(State::LeftOver, "whoever began to remove it was killed");
+        match (of.is_half_removed, of.kept) {
+            (true, _) => verdict(State::LeftOver, "whoever began to remove it was killed".to_owned()),
+            (false, Some(kept)) => verdict(State::Kept, format!("{kept}; {}", of.dead)),
+            (false, None) => verdict(State::LeftOver, of.dead),
         }
-        let dead = dead(seen);
-        if seen.is_persistent {
-            return verdict(State::Kept, &format!("it is persistent; {dead}"));
-        }
-        if message_waits {
-            let bytes = seen.turn.len_bytes;
-            let s = if bytes == 1 { "" } else { "s" };
-            return verdict(State::Kept, &format!("a message of {bytes} byte{s} waits for a consumer; {dead}"));
-        }
-        verdict(State::LeftOver, &dead)
     }
 
     fn door_is_locked(&self, found: &Found) -> io::Result<bool> {
@@ -240,7 +292,7 @@ impl Looker {
             let Some(found) = sys::find(OsStr::new(&file)).map_err(failed)? else { continue };
             let state = if found.is_marked && found.what == What::Memory { State::LeftOver } else { State::Foreign };
             let why = match state {
-                State::LeftOver => "they belong to a channel whose region is gone",
+                State::LeftOver => "the region that they belong to is gone",
                 _ => "nothing shows that antiphon made them",
             };
             let other = entry.take();
@@ -257,6 +309,7 @@ impl Looker {
                 is_mine: owner == self.user,
                 len_bytes: so_far + found.len,
                 channel: None,
+                block_file: None,
                 identity: Identity { id: found.id, nonce: 0 },
             });
             if state == State::Foreign {
@@ -306,10 +359,23 @@ impl Looker {
     }
 
     fn seat(&mut self, snapshot: &Snapshot, seats: &Seats<'_>, number: SeatNumber) -> io::Result<Seat> {
+        Ok(self.chair(snapshot, seats, number)?.seat)
+    }
+
+    fn chair(&mut self, snapshot: &Snapshot, seats: &Seats<'_>, number: SeatNumber) -> io::Result<Chair> {
         // The lock first, which costs little; then, once for each process, what the system says of it.
-        let (sitter, pid) = match seats.look(number, Care::Lock)? {
-            Seated::Nobody => return Ok(Seat { sitter: Sitter::Nobody, pid: None, since: None }),
-            Seated::Left { .. } => (Sitter::Left, seats.who(number).pid),
+        let seated = seats.look(number, Care::Lock)?;
+        let generation = match seated {
+            Seated::Nobody => {
+                let seat = Seat { sitter: Sitter::Nobody, pid: None, since: None };
+                return Ok(Chair { generation: None, role: 0, seat });
+            }
+            Seated::Left { generation } | Seated::Alive { generation, .. } | Seated::Dead { generation, .. } => {
+                Some(generation)
+            }
+        };
+        let (sitter, pid) = match seated {
+            Seated::Nobody | Seated::Left { .. } => (Sitter::Left, seats.who(number).pid),
             Seated::Dead { pid, .. } => (Sitter::Dead, pid),
             // Its taker has the door while it takes it: without one it is dead, whatever its child keeps.
             Seated::Alive { pid: 0, .. } if self.is_at_the_door => (Sitter::Dead, 0),
@@ -320,34 +386,86 @@ impl Looker {
                 (if is_gone { Sitter::Dead } else { Sitter::Alive }, pid)
             }
         };
-        Ok(Seat { sitter, pid: (pid != 0).then_some(pid), since: time(number.since_unix_ms(snapshot.head())) })
+        let (head, pid) = (snapshot.head(), (pid != 0).then_some(pid));
+        let seat = Seat { sitter, pid, since: time(number.since_unix_ms(head)) };
+        Ok(Chair { generation, role: number.role(head), seat })
     }
 }
 
-/// The full name of what a magic and the fields behind it make a channel; or why they do not.
-fn known_by(magic: u64, snapshot: &Snapshot, stem: &str, len: u64) -> Result<String, Verdict> {
-    let other = |why: &str| Err(Verdict::foreign(why));
-    // Made by another build of antiphon.
-    let incompatible = |why: String| Err(Verdict::new(Kind::Channel, State::Foreign, why));
-    let identity: &layout::Identity = &snapshot.head().identity;
-    let (channels, version) = sight::IDENTITY;
-    if magic != channels {
-        return other("it does not begin as a channel does");
+/// A seat, and of its record what is not said of every one.
+pub(super) struct Chair {
+    /// Which of its holders this is; `None` where it never had one.
+    pub(super) generation: Option<u32>,
+    pub(super) role: u32,
+    pub(super) seat: Seat,
+}
+
+/// A whole region, by what its state hangs on.
+struct Complete {
+    kind: Kind,
+    /// Who lives, in words.
+    living: Option<String>,
+    is_half_removed: bool,
+    /// What is kept in it for whoever comes, in words.
+    kept: Option<String>,
+    /// That nobody lives, in words.
+    dead: String,
+}
+
+/// By what a floor's regions are known.
+pub(super) struct Floor {
+    pub(super) kind: Kind,
+    pub(super) magic: u64,
+    pub(super) version: u32,
+    /// Bytes of the region that are not payload.
+    pub(super) overhead: u64,
+    pub(super) head: HeadAt,
+    /// From the head on, everything that there is to say something of.
+    pub(super) read_bytes: usize,
+}
+
+impl Floor {
+    /// A copy of what a region of this floor would have at its head's place. `None` where it is too short.
+    fn read(&self, found: &Found) -> io::Result<Option<Snapshot>> {
+        found.read(self.head, self.read_bytes)
     }
-    if let Some(Difference { what, theirs, ours }) = identity.difference(version, len - sight::OVERHEAD) {
-        return match what {
-            Differs::Version => incompatible(format!("it has layout version {theirs} and this program knows {ours}")),
-            Differs::WordSize | Differs::Libc => {
-                incompatible("it was made with another word size or another C library".to_owned())
-            }
-            Differs::Flags => incompatible("it is of a kind that this program does not know".to_owned()),
-            Differs::Capacity => other("its capacity does not fit its length"),
-        };
+
+    /// Notes the full name of what has this floor's magic, and which one of that name it is. Who sits in it; or why it
+    /// is none of ours.
+    fn admit<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        stem: &str,
+        found: &'a Found,
+        entry: &mut Entry,
+    ) -> Result<Seats<'a>, Verdict> {
+        let identity: &Record = &snapshot.head().identity;
+        entry.name = self.name_of(identity, stem, found.len)?;
+        entry.identity.nonce = identity.nonce.load(Relaxed);
+        found.seats(snapshot).ok_or_else(|| Verdict::foreign("its locks cannot be looked at"))
     }
-    let name = String::from_utf8(identity.full_name()).ok().and_then(|name| Name::new(&name).ok());
-    match name {
-        Some(name) if name.stem() == stem => Ok(name.to_string()),
-        _ => other("the name in it is not the one that it has"),
+
+    fn name_of(&self, identity: &Record, stem: &str, len: u64) -> Result<String, Verdict> {
+        let other = |why: &str| Err(Verdict::foreign(why));
+        // Made by another build of antiphon.
+        let incompatible = |why: String| Err(Verdict::new(self.kind, State::Foreign, why));
+        if let Some(Difference { what, theirs, ours }) = identity.difference(self.version, len - self.overhead) {
+            return match what {
+                Differs::Version => {
+                    incompatible(format!("it has layout version {theirs} and this program knows {ours}"))
+                }
+                Differs::WordSize | Differs::Libc => {
+                    incompatible("it was made with another word size or another C library".to_owned())
+                }
+                Differs::Flags => incompatible("it is of a kind that this program does not know".to_owned()),
+                Differs::Capacity => other("its capacity does not fit its length"),
+            };
+        }
+        let name = String::from_utf8(identity.full_name()).ok().and_then(|name| Name::new(&name).ok());
+        match name {
+            Some(name) if name.stem() == stem => Ok(name.to_string()),
+            _ => other("the name in it is not the one that it has"),
+        }
     }
 }
 
@@ -365,6 +483,7 @@ fn refused(system_name: &OsStr, error: &Error) -> Entry {
         is_mine: false,
         len_bytes: 0,
         channel: None,
+        block_file: None,
         identity: Identity { id: 0, nonce: 0 },
     }
 }
@@ -393,9 +512,8 @@ fn living(channel: &Channel) -> Option<String> {
 }
 
 /// That nobody lives, in words.
-fn dead(channel: &Channel) -> String {
-    let dead: BTreeSet<u32> =
-        channel.seats().filter(|seat| seat.sitter == Sitter::Dead).filter_map(|seat| seat.pid).collect();
+fn dead<'a>(seats: impl Iterator<Item = &'a Seat>) -> String {
+    let dead: BTreeSet<u32> = seats.filter(|seat| seat.sitter == Sitter::Dead).filter_map(|seat| seat.pid).collect();
     let shown: Vec<String> = dead.iter().take(3).map(u32::to_string).collect();
     match (dead.len(), shown.join(", ")) {
         (0, _) => "everybody has left".to_owned(),
@@ -405,7 +523,7 @@ fn dead(channel: &Channel) -> String {
     }
 }
 
-fn time(unix_ms: u64) -> Option<SystemTime> {
+pub(super) fn time(unix_ms: u64) -> Option<SystemTime> {
     (unix_ms != 0).then(|| UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms)))?
 }
 

@@ -1,8 +1,8 @@
-//! What exists on this machine: who holds it, since when, whose turn it is, how much has gone through it; what is left
-//! over, and why it may be removed. And removing that.
+//! What channels and block files exist on this machine: who holds them, since when, whose turn it is and what became of
+//! each block, how much has gone through; what is left over, and why it may be removed. And removing that.
 //!
-//! For whoever looks after a machine, and for programs that clear up behind others. A channel itself needs none of it:
-//! whatever the dead leave under a name, the next `create` or `open` of that name deals with.
+//! For whoever looks after a machine, and for programs that clear up behind others. A channel or a block file needs none
+//! of it: whatever the dead leave under a name, the next `create` or `open` of that name deals with.
 //!
 //! **Looking disturbs nobody.** No door is taken, nothing is mapped or written, no process is stopped for it. So what is
 //! said here may be stale by the time one reads it, and of what changes while one looks, a part may be the old and a
@@ -11,7 +11,8 @@
 //!
 //! **Removing** comes to the door, as `create` does, and looks once more there: nothing that lives is ever removed, and
 //! nothing but what was looked at. What another user owns, and what is kept on purpose (a persistent channel, one in
-//! which a message waits), is removed only where [`RemoveOptions`] say so.
+//! which a message waits, a block file with blocks that nobody has read), is removed only where [`RemoveOptions`] say
+//! so.
 //!
 //! **What the systems list.** Linux lists all shared memory and all semaphores in `/dev/shm`. macOS lists none: there
 //! the census goes by this user's registry, has no other user's regions, and no semaphore without its region.
@@ -33,12 +34,14 @@
 //! # Its files, in reading order
 //!
 //! `mod.rs` what there is to say of a thing; `judge.rs` how it is found out, with `sight.rs` for what stands in
-//! a channel; `remove.rs` removing it.
+//! a channel and `block_file.rs` for a block file; `remove.rs` removing it.
 
+mod block_file;
 mod judge;
 mod remove;
 mod sight;
 
+pub use block_file::{Block, BlockFile, BlockState, FileEnd, Handle};
 pub use remove::RemoveOptions;
 
 use crate::error::Error;
@@ -51,6 +54,8 @@ use std::time::SystemTime;
 pub enum Kind {
     /// A channel.
     Channel,
+    /// A block file.
+    BlockFile,
     /// A region that nobody has finished making: what it was to be is not known.
     HalfMade,
     /// Semaphores whose region is gone.
@@ -71,13 +76,13 @@ pub enum State {
     InUse,
     /// Somebody is at its door: creating, opening or removing it.
     Changing,
-    /// Nobody holds it, and it is kept on purpose: persistent, or a message waits in it.
+    /// Nobody holds it, and it is kept on purpose: persistent, or a message waits in it, or a block that nobody has read.
     Kept,
     /// Nobody holds it and nobody will miss it.
     LeftOver,
     /// Another user's, who lets nobody look; or the system would not let it be looked at.
     Unreadable,
-    /// Not antiphon's, or a channel of another version: never touched.
+    /// Not antiphon's, or of another version: never touched.
     Foreign,
 }
 
@@ -226,8 +231,18 @@ pub struct Entry {
     pub len_bytes: u64,
     /// More of it, where it is a channel that this version can read.
     pub channel: Option<Channel>,
+    /// More of it, where it is a block file that this version can read.
+    pub block_file: Option<BlockFile>,
     /// What it has to be still when it is removed.
     identity: Identity,
+}
+
+impl Entry {
+    /// Everybody's seats who has it open, or had it open last, as far as it can be read.
+    pub fn seats(&self) -> impl Iterator<Item = &Seat> {
+        let channels = self.channel.iter().flat_map(Channel::seats);
+        channels.chain(self.block_file.iter().flat_map(BlockFile::seats))
+    }
 }
 
 /// By what a thing is known again.

@@ -1,7 +1,7 @@
 //! Removing what is left over.
 
 use super::judge::Looker;
-use super::{Channel, Entry, Kind, Sitter, State};
+use super::{Entry, Kind, Sitter, State};
 use crate::error::Error;
 use crate::name::Name;
 use crate::sys::clear;
@@ -37,7 +37,7 @@ impl RemoveOptions {
         RemoveOptions::default()
     }
 
-    /// Whether what is kept on purpose may go too, with any message in it: [`State::Kept`].
+    /// Whether what is kept on purpose may go too, with any message or block in it: [`State::Kept`].
     pub fn kept(self, kept: bool) -> Self {
         RemoveOptions { kept, ..self }
     }
@@ -55,8 +55,7 @@ impl RemoveOptions {
             State::Kept if self.kept => None,
             State::Kept => Some(format!("{}; ask for what is kept too", entry.why)),
             State::InUse => {
-                let mut seats = entry.channel.iter().flat_map(Channel::seats);
-                let pid = seats.find_map(|seat| seat.pid.filter(|_| seat.sitter == Sitter::Alive));
+                let pid = entry.seats().find_map(|seat| seat.pid.filter(|_| seat.sitter == Sitter::Alive));
                 return Some(Error::InUse { name: entry.name.clone(), pid: pid.unwrap_or(0) });
             }
             State::Changing => return Some(Error::Stuck { name: entry.name.clone() }),

@@ -1,14 +1,22 @@
 //! A channel, seen in a copy of its region's first bytes.
 
+use super::Kind;
+use super::judge::Floor;
 use crate::channel::layout::{CounterLine, HEADER_BYTES, Header, MAGIC, TurnLine, VERSION};
 use crate::channel::turn::{Content, Side, Word};
 use crate::sys::look::Snapshot;
+use crate::sys::region::HeadAt;
 use std::mem::offset_of;
 
-/// By these a region is known as a channel's.
-pub(super) const IDENTITY: (u64, u32) = (MAGIC, VERSION);
-/// Bytes of the region that are not payload.
-pub(super) const OVERHEAD: u64 = HEADER_BYTES as u64;
+/// By this a region is known as a channel's.
+pub(super) const FLOOR: Floor = Floor {
+    kind: Kind::Channel,
+    magic: MAGIC,
+    version: VERSION,
+    overhead: HEADER_BYTES as u64,
+    head: HeadAt::Start,
+    read_bytes: offset_of!(Header, consumer_counters) + size_of::<CounterLine>(),
+};
 
 /// The turn, and what one finds beside it. Each number is a peer's word.
 pub(super) struct Sight {

@@ -122,16 +122,17 @@ pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
     }))
 }
 
-/// Copies the object's first bytes. False where it is shorter. By a mapping, since shared memory cannot be read; it
-/// cannot be truncated either, once it has a length.
-pub(crate) fn read_start(object: &OwnedFd, to: &mut [u8]) -> io::Result<bool> {
+/// Copies the object's bytes from `offset`, a page's, on. False where it is shorter. By a mapping, since shared memory
+/// cannot be read; it cannot be truncated either, once it has a length.
+pub(crate) fn read_at(object: &OwnedFd, offset: u64, to: &mut [u8]) -> io::Result<bool> {
     let len = fstat(object).map_err(io_error)?.st_size;
     let Some(wanted) = NonZeroUsize::new(to.len()) else { return Ok(true) };
-    if usize::try_from(len).unwrap_or(0) < to.len() {
+    if u64::try_from(len).unwrap_or(0).saturating_sub(offset) < to.len() as u64 {
         return Ok(false);
     }
+    let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
     // SAFETY: the kernel chooses the address.
-    let base = unsafe { mmap(None, wanted, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, object, 0) };
+    let base = unsafe { mmap(None, wanted, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, object, offset) };
     let base = base.map_err(io_error)?;
     // SAFETY: that many mapped bytes, and `to` is a slice of as many.
     unsafe { super::copy::copy(to.as_mut_ptr(), base.as_ptr().cast(), to.len()) };

@@ -56,7 +56,7 @@ pub(crate) fn find(_name: &OsStr) -> io::Result<Option<Found>> {
     Ok(None)
 }
 
-pub(crate) fn read_start(_object: &OwnedFd, _to: &mut [u8]) -> io::Result<bool> {
+pub(crate) fn read_at(_object: &OwnedFd, _offset: u64, _to: &mut [u8]) -> io::Result<bool> {
     Ok(false)
 }
 

@@ -289,12 +289,13 @@ pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
     }))
 }
 
-/// Reads the object's first bytes. False where it is shorter. By `pread`: a mapping of what somebody truncates ends
-/// the process.
-pub(crate) fn read_start(object: &OwnedFd, to: &mut [u8]) -> io::Result<bool> {
+/// Reads the object's bytes from `offset` on. False where it is shorter. By `pread`: a mapping of what somebody
+/// truncates ends the process.
+pub(crate) fn read_at(object: &OwnedFd, offset: u64, to: &mut [u8]) -> io::Result<bool> {
     let mut done = 0;
     while done < to.len() {
-        match super::retry(|| pread(object, &mut to[done..], done as libc::off_t))? {
+        let at = libc::off_t::try_from(offset + done as u64).map_err(io::Error::other)?;
+        match super::retry(|| pread(object, &mut to[done..], at))? {
             0 => return Ok(false),
             more => done += more,
         }

@@ -1,11 +1,12 @@
 //! Looking at what stands under a name, without coming to the door and without mapping what anybody may truncate.
 //!
-//! A [`Found`] is what the system says of an object; a [`Snapshot`] is a copy of a region's first bytes, each read
-//! once. Both may be stale by the time one reads them, and all that stands in a snapshot is a peer's word.
+//! A [`Found`] is what the system says of an object; a [`Snapshot`] is a copy of a region's head and of what stands
+//! behind it, each byte read once. Both may be stale by the time one reads them, and all that stands in a snapshot is a peer's word.
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
 use super::layout::Head;
+use super::region::HeadAt;
 use super::seat::{DOOR_BYTE, Seats};
 use super::{lock, platform, region};
 use static_assertions::const_assert;
@@ -58,51 +59,68 @@ impl Found {
         region::can_have(self.len)
     }
 
-    /// The seats in a copy of the region's first bytes, with the locks as they are now.
+    /// The seats in a copy of the region's head, with the locks as they are now.
     pub(crate) fn seats<'a>(&'a self, snapshot: &'a Snapshot) -> Option<Seats<'a>> {
         let probe = self.probe()?;
         Some(Seats { records: &snapshot.head().seats, locks: probe, probe, anchor: self.id })
     }
 
-    /// Copies the region's first bytes. `None` where it is shorter.
-    pub(crate) fn read(&self) -> io::Result<Option<Snapshot>> {
+    /// Copies the head of a region that has it there, and what stands behind it: whole pages, at least `len` bytes.
+    /// `None` where the region is shorter.
+    pub(crate) fn read(&self, head: HeadAt, len: usize) -> io::Result<Option<Snapshot>> {
         let Some(object) = &self.object else { return Ok(None) };
-        let mut bytes = vec![0; Snapshot::BYTES];
-        if !platform::read_start(object, &mut bytes)? {
-            return Ok(None);
-        }
-        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
-        let line = |bytes: &[u8]| Line(std::array::from_fn(|at| AtomicU64::new(word(&bytes[at * 8..][..8]))));
-        Ok(Some(Snapshot(bytes.chunks_exact(size_of::<Line>()).map(line).collect())))
+        let mut snapshot = Snapshot::blank(len);
+        let offset = head.offset(usize::try_from(self.len).map_err(io::Error::other)?);
+        let is_whole = platform::read_at(object, offset as u64, snapshot.bytes())?;
+        Ok(is_whole.then_some(snapshot))
     }
 }
 
-/// A copy of a region's first bytes. Nobody else can change it.
-pub(crate) struct Snapshot(Box<[Line]>);
+/// A copy of a region's head and of what stands behind it. Nobody else can change it.
+pub(crate) struct Snapshot(Box<[Page]>);
 
-/// As aligned as what a region begins with.
-#[repr(C, align(128))]
-struct Line([AtomicU64; 16]);
+/// As aligned as a region is.
+#[repr(C, align(4096))]
+struct Page([AtomicU64; 512]);
 
-const_assert!(align_of::<Head>() <= align_of::<Line>());
-const_assert!(Snapshot::BYTES % size_of::<Line>() == 0 && size_of::<Head>() <= Snapshot::BYTES);
+const_assert!(align_of::<Head>() <= align_of::<Page>());
+const_assert!(size_of::<Page>() == 4096);
 
 impl Snapshot {
-    /// Everything that any floor writes before its payload.
-    const BYTES: usize = 12 * 1024;
+    fn blank(len: usize) -> Self {
+        let pages = len.max(size_of::<Head>()).div_ceil(size_of::<Page>());
+        Snapshot((0..pages).map(|_| Page([const { AtomicU64::new(0) }; 512])).collect())
+    }
 
-    /// What every region begins with.
+    fn bytes(&mut self) -> &mut [u8] {
+        let len = size_of_val(&*self.0);
+        // SAFETY: so many bytes, borrowed by this alone, and an atomic may have any of them.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+
+    /// Where the first `len` bytes of the copy stand, at a page.
+    pub(crate) fn start(&self, len: usize) -> *const u8 {
+        assert!(len <= size_of_val(&*self.0));
+        self.0.as_ptr().cast()
+    }
+
+    /// What every region has.
     pub(crate) fn head(&self) -> &Head {
-        assert!(size_of::<Head>() <= size_of_val(&*self.0));
-        // SAFETY: that many bytes, just checked, aligned as a `Line` and so as a `Head` is; every field is an atomic or
-        // never touched, and any bytes are valid for those.
-        unsafe { &*self.0.as_ptr().cast::<Head>() }
+        // SAFETY: that many bytes, aligned as a `Page` and so as a `Head` is; every field is an atomic or never
+        // touched, and any bytes are valid for those.
+        unsafe { &*self.start(size_of::<Head>()).cast::<Head>() }
+    }
+
+    /// The magic of the head.
+    pub(crate) fn magic(&self) -> u64 {
+        // Relaxed: a copy, which nobody writes.
+        self.head().identity.magic.load(Relaxed)
     }
 
     /// The number that stands at `offset`, a multiple of 8.
     pub(crate) fn u64_at(&self, offset: usize) -> u64 {
         // Relaxed: a copy, which nobody writes.
-        self.0.get(offset / size_of::<Line>()).map_or(0, |line| line.0[offset / 8 % 16].load(Relaxed))
+        self.0.get(offset / size_of::<Page>()).map_or(0, |page| page.0[offset / 8 % 512].load(Relaxed))
     }
 
     /// Whether nothing was ever written to the first page.

@@ -17,7 +17,7 @@
 //! | `allow` | give a new semaphore the mode that was asked for, whatever the umask |
 //! | `MARK` | a mode bit by which what antiphon makes is known while nothing else shows it; or 0 |
 //! | `names` | what stands where regions do, as far as the system lists it |
-//! | `find`, `read_start` | what has a name, and the first bytes of it, without a risk to whoever looks |
+//! | `find`, `read_at` | what has a name, and the bytes at a place of it, without a risk to whoever looks |
 //! | `semaphore_of`, `semaphore_file`, `unlink_unnamed` | which names are semaphores' files, as far as they are listed; and what the libc leaves of half-made ones |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!

@@ -72,6 +72,12 @@ impl SeatNumber {
         head.seats[self.0].since_unix_ms.load(Relaxed)
     }
 
+    /// What its record says that its holder is here for.
+    pub(crate) fn role(self, head: &Head) -> u32 {
+        // Relaxed: as above.
+        head.seats[self.0].role.load(Relaxed)
+    }
+
     /// Its place among all seats.
     pub(crate) fn index(self) -> u8 {
         self.0 as u8

@@ -32,12 +32,12 @@ fn left_over(test: &str, name: &str, how: &str) {
     child.kill();
 }
 
-fn said(args: &[&str]) -> (String, String, i32) {
+pub(crate) fn said(args: &[&str]) -> (String, String, i32) {
     let output = run(args);
     (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
 }
 
-fn json(args: &[&str]) -> Value {
+pub(crate) fn json(args: &[&str]) -> Value {
     serde_json::from_str(&said(args).0).unwrap()
 }
 

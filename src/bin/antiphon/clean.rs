@@ -31,7 +31,7 @@ pub fn command() -> Command {
         .arg(Arg::new("name").value_name("NAME").num_args(0..).help("Only these"))
         .args([
             flag("yes", "Removes what is shown"),
-            flag("kept", "Also what is kept: persistent, or holding a message"),
+            flag("kept", "Also what is kept: persistent, or with something unread"),
             flag("all-users", "Also what other users own, as far as the system permits it"),
             flag("json", "Writes as JSON what would go, or went, and why"),
         ])
@@ -86,7 +86,7 @@ fn stays(entry: &Entry, kept: bool) -> String {
     match entry.state {
         State::Kept if !kept => format!("{}; --kept removes it too", entry.why),
         State::LeftOver | State::Kept => format!("it belongs to user {}; --all-users removes it too", entry.owner),
-        State::Foreign if entry.kind == Kind::Channel => {
+        State::Foreign if matches!(entry.kind, Kind::Channel | Kind::BlockFile) => {
             format!("{}; 'antiphon clean' of that build removes it", entry.why)
         }
         _ => entry.why.clone(),
@@ -107,7 +107,8 @@ fn in_words(due: &[Entry], outcomes: &[Option<String>], is_removed: bool, style:
         };
         let name = style.paint(Tone::Strong, &style::harmless(&entry.name));
         let (kind, bytes) = (entry::kind(entry.kind), style::bytes(entry.len_bytes));
-        text.push_str(&format!("{} {name}: {kind}, {bytes}\n", style.paint(tone, what)));
+        let file = entry.block_file.as_ref().map_or(String::new(), |file| format!(" '{}'", entry::file_name(file)));
+        text.push_str(&format!("{} {name}: {kind}{file}, {bytes}\n", style.paint(tone, what)));
         let why = failure.as_ref().unwrap_or(&entry.why);
         text.push_str(&style::wrapped(&style::harmless(why), 4));
     }

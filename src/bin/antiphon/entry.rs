@@ -2,7 +2,8 @@
 
 use crate::style::{self, Tone};
 use antiphon::Error;
-use antiphon::census::{self, Channel, Counters, End, Entry, Kind, Seat, Sitter, State};
+use antiphon::census::{self, Block, BlockFile, BlockState, FileEnd};
+use antiphon::census::{Channel, Counters, End, Entry, Kind, Seat, Sitter, State};
 use serde_json::{Value, json};
 use std::error::Error as _;
 use std::io;
@@ -24,6 +25,7 @@ pub fn state(state: State) -> (Tone, &'static str) {
 pub fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Channel => "channel",
+        Kind::BlockFile => "block file",
         Kind::HalfMade => "half-made region",
         Kind::Semaphores => "semaphores without a region",
         Kind::UnnamedSemaphore => "half-made semaphore",
@@ -48,15 +50,31 @@ pub fn end(end: End) -> &'static str {
     }
 }
 
+pub fn block(state: BlockState) -> &'static str {
+    match state {
+        BlockState::Free => "free",
+        BlockState::Claimed => "claimed",
+        BlockState::Complete => "complete",
+        BlockState::Taken => "taken",
+        _ => "unknown",
+    }
+}
+
+/// The name of the file that stands in a block file, as it may be shown anywhere.
+pub fn file_name(file: &BlockFile) -> String {
+    style::harmless(&file.shown_name())
+}
+
 /// How long ago that was; nothing where it is not known, and none where the clock says that it is to come.
 pub fn age(time: Option<SystemTime>) -> Option<Duration> {
     time.map(|time| SystemTime::now().duration_since(time).unwrap_or_default())
 }
 
 /// Since when it has been held, by whoever holds it longest; or when it was made.
-pub fn since(channel: &Channel) -> Option<SystemTime> {
-    let alive = channel.seats().filter(|seat| seat.sitter == Sitter::Alive).filter_map(|seat| seat.since).min();
-    alive.or(channel.made_at)
+pub fn since(entry: &Entry) -> Option<SystemTime> {
+    let alive = entry.seats().filter(|seat| seat.sitter == Sitter::Alive).filter_map(|seat| seat.since).min();
+    let made_at = || entry.channel.as_ref().map_or_else(|| entry.block_file.as_ref()?.made_at, |it| it.made_at);
+    alive.or_else(made_at)
 }
 
 /// Everything of an entry. Keys stay as they are.
@@ -71,12 +89,59 @@ pub fn as_json(entry: &Entry) -> Value {
         "is_mine": entry.is_mine,
         "bytes": entry.len_bytes,
         "channel": entry.channel.as_ref().map(channel_as_json),
+        "block_file": entry.block_file.as_ref().map(file_as_json),
+    })
+}
+
+fn seat_as_json(seat: &Seat) -> Value {
+    json!({"sitter": sitter(seat.sitter), "pid": seat.pid, "since_unix_ms": millis(seat.since)})
+}
+
+fn file_as_json(file: &BlockFile) -> Value {
+    let block = |of: &Block| {
+        json!({
+            "state": block(of.state),
+            "owner": of.owner.as_ref().map(seat_as_json),
+            "offset": of.offset,
+            "bytes": of.len_bytes,
+            "is_again": of.is_again,
+            "is_adoptable": of.is_adoptable(),
+        })
+    };
+    let handles = file.handles.iter().map(|handle| {
+        let mut seat = seat_as_json(&handle.seat);
+        (seat["writes"], seat["reads"]) = (handle.writes.into(), handle.reads.into());
+        seat
+    });
+    let (end, reason) = match &file.end {
+        FileEnd::Open => ("open", None),
+        FileEnd::Ending => ("ending", None),
+        FileEnd::Cancelled { reason } => ("cancelled", Some(style::harmless(reason))),
+        _ => ("unknown", None),
+    };
+    json!({
+        // In digits, since a number of 64 bits is none to many who read this.
+        "session": format!("{:016X}", file.id.session),
+        "file": file.id.file,
+        "name": file_name(file),
+        "offset": file.offset,
+        "block_bytes": file.block_bytes,
+        "maker_pid": file.maker_pid,
+        "made_at_unix_ms": millis(file.made_at),
+        "handles": handles.collect::<Vec<_>>(),
+        "tickets": file.tickets,
+        "end": end,
+        "reason": reason,
+        "blocks": file.blocks.iter().map(block).collect::<Vec<_>>(),
+        "filled_bytes": file.filled_bytes,
+        "read_bytes": file.read_bytes,
+        "furthest": file.furthest,
+        "writers_asleep": file.writers_asleep,
+        "readers_asleep": file.readers_asleep,
     })
 }
 
 fn channel_as_json(channel: &Channel) -> Value {
-    let seat =
-        |seat: &Seat| json!({"sitter": sitter(seat.sitter), "pid": seat.pid, "since_unix_ms": millis(seat.since)});
     let counters = |counters: &Counters| {
         json!({
             "messages": counters.messages,
@@ -94,9 +159,9 @@ fn channel_as_json(channel: &Channel) -> Value {
         "is_persistent": channel.is_persistent,
         "maker_pid": channel.maker_pid,
         "made_at_unix_ms": millis(channel.made_at),
-        "publisher": seat(&channel.publisher),
-        "consumer": seat(&channel.consumer),
-        "handles": channel.handles.iter().map(seat).collect::<Vec<_>>(),
+        "publisher": seat_as_json(&channel.publisher),
+        "consumer": seat_as_json(&channel.consumer),
+        "handles": channel.handles.iter().map(seat_as_json).collect::<Vec<_>>(),
         "turn": {
             "end": end(turn.end),
             "content": turn.content,

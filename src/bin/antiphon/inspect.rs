@@ -2,7 +2,8 @@
 
 use crate::entry;
 use crate::style::{self, Style, Tone};
-use antiphon::census::{Channel, Counters, Entry, Seat, Sitter};
+use antiphon::census::{Block, BlockFile, BlockState, Channel, Counters, Entry, FileEnd};
+use antiphon::census::{Handle, Seat, Sitter};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,15 +12,21 @@ use std::time::SystemTime;
 pub const NAME: &str = "inspect";
 /// Where the second column begins.
 const INDENT: usize = 14;
+/// How many blocks stand in a line of the strip, and how many beside each other.
+const BLOCKS_A_LINE: usize = 32;
+const BLOCKS_A_GROUP: usize = 8;
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Says everything that is known of one channel, in words")
+        .about("Says all that is known of one channel or block file, in words")
         .after_help(
-            "Nobody is disturbed by the look, and it may be stale when you read it.\n\n\
+            "The blocks of a block file are drawn as a strip, a character for each, with its\n\
+             legend below. Nobody is disturbed by the look, and it may be stale when you read\n\
+             it.\n\n\
              Examples:\n  \
                antiphon inspect frames         who holds it, whose turn it is, since when\n  \
-               antiphon inspect frames --json  the same for programs\n\n\
+               antiphon inspect frames --json  the same for programs\n  \
+               antiphon inspect 000000000A571F08-00000007\n\n\
              Exit status: 0; 1 where nothing has that name.",
         )
         .arg(Arg::new("name").value_name("NAME").required(true).help("A name as 'antiphon ls' shows it"))
@@ -36,26 +43,167 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+const SESSION: &str = "; its name is a session's";
+
+/// Whether it is a channel that is named as a session is.
+fn is_session(entry: &Entry) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+    entry.channel.is_some() && entry.name.len() == 16 && entry.name.bytes().all(is_digit)
+}
+
 fn in_words(entry: &Entry, style: Style) -> String {
     let (tone, state) = entry::state(entry.state);
     let mine = if entry.is_mine { " (you)" } else { "" };
     let mut lines = vec![
         ("name", Tone::Strong, entry.name.clone()),
-        ("kind", Tone::Plain, entry::kind(entry.kind).to_owned()),
+        ("kind", Tone::Plain, format!("{}{}", entry::kind(entry.kind), if is_session(entry) { SESSION } else { "" })),
         ("state", tone, format!("{state}: {}", entry.why)),
         ("system name", Tone::Plain, format!("/{}", entry.system_name)),
         ("owner", Tone::Plain, format!("user {}{mine}", entry.owner)),
         ("size", Tone::Plain, style::bytes(entry.len_bytes)),
     ];
     lines.extend(entry.channel.iter().flat_map(channel));
-    let mut text = String::new();
-    for (label, tone, words) in lines {
-        let wrapped = style::wrapped(&style::harmless(&words), INDENT);
-        let label = format!("{label:<INDENT$}");
-        let words: Vec<String> = wrapped.trim_start().lines().map(|line| style.paint(tone, line)).collect();
-        text.push_str(&format!("{}{}\n", style.paint(Tone::Faint, &label), words.join("\n")));
+    let mut text: String = lines.into_iter().map(|(label, tone, words)| line(label, tone, &words, style)).collect();
+    if let Some(file) = &entry.block_file {
+        text.push_str(&block_file(file, style));
     }
     text
+}
+
+fn line(label: &str, tone: Tone, words: &str, style: Style) -> String {
+    let wrapped = style::wrapped(&style::harmless(words), INDENT);
+    let words: Vec<String> = wrapped.trim_start().lines().map(|line| style.paint(tone, line)).collect();
+    format!("{}{}\n", faint(label, style), words.join("\n"))
+}
+
+fn faint(label: &str, style: Style) -> String {
+    style.paint(Tone::Faint, &format!("{label:<INDENT$}"))
+}
+
+fn block_file(file: &BlockFile, style: Style) -> String {
+    // As it is: a name's spaces are the name's.
+    let mut text = format!("{}{}\n", faint("file", style), style.paint(Tone::Strong, &entry::file_name(file)));
+    let mut say = |label: &str, tone, words: String| text.push_str(&line(label, tone, &words, style));
+    say("session", Tone::Plain, format!("{:016X}, file {}", file.id.session, file.id.file));
+    say("begins", Tone::Plain, format!("at byte {} of the file", style::count(file.offset)));
+    let blocks = some(file.blocks.len() as u64, "block", "blocks");
+    say("room", Tone::Plain, format!("{blocks} of {}", style::bytes(file.block_bytes)));
+    say("made", Tone::Plain, format!("{}by process {}", ago(file.made_at), file.maker_pid));
+    for Handle { seat: of, writes, reads, .. } in &file.handles {
+        let label = match (writes, reads) {
+            (true, true) => "both",
+            (true, false) => "writer",
+            (false, true) => "reader",
+            (false, false) => "open",
+        };
+        let (label, tone, words) = seat(label, of);
+        say(label, tone, words);
+    }
+    let up_to = file.tickets.saturating_mul(file.block_bytes).saturating_add(file.offset);
+    let ranges = some(file.tickets, "range", "ranges");
+    say("given out", Tone::Plain, format!("{ranges}, up to byte {}", style::count(up_to)));
+    let (tone, end) = match &file.end {
+        FileEnd::Open => (Tone::Plain, "open: more may come".to_owned()),
+        FileEnd::Ending => (Tone::Plain, "ending: no more is given out".to_owned()),
+        FileEnd::Cancelled { reason } => (Tone::Problem, format!("cancelled: {reason}")),
+        _ => (Tone::Plain, "unknown".to_owned()),
+    };
+    say("end", tone, end);
+    let furthest = format!("; the furthest byte is {}", style::count(file.furthest.saturating_sub(1)));
+    let furthest = if file.furthest == 0 { "" } else { &furthest };
+    say("completed", Tone::Plain, format!("{}{furthest}", style::bytes(file.filled_bytes)));
+    say("read", Tone::Plain, style::bytes(file.read_bytes));
+    let [writers, readers] = [file.writers_asleep, file.readers_asleep];
+    let asleep = format!("{}, {}", some(writers, "writer", "writers"), some(readers, "reader", "readers"));
+    say("asleep", Tone::Plain, asleep);
+    text.push_str(&strip(file, style));
+    for (number, block) in file.blocks.iter().enumerate() {
+        if let Some(words) = held(block) {
+            let tone = if block.is_adoptable() { Tone::Warning } else { Tone::Plain };
+            text.push_str(&line(&format!("block {number}"), tone, &words, style));
+        }
+    }
+    text
+}
+
+/// How a block shows in the strip, and what that means.
+const LEGEND: [(char, Tone, &str); 7] = [
+    ('.', Tone::Faint, "free"),
+    ('w', Tone::Note, "being filled"),
+    ('W', Tone::Warning, "for the next writer: its own is gone, or let go of it"),
+    ('#', Tone::Good, "complete, for the next reader"),
+    ('r', Tone::Note, "being read"),
+    ('R', Tone::Warning, "for the next reader, again: its own is gone"),
+    ('?', Tone::Plain, "unknown"),
+];
+
+fn sign(block: &Block) -> usize {
+    match (block.state, block.is_adoptable()) {
+        (BlockState::Free, _) => 0,
+        (BlockState::Claimed, is_adoptable) => 1 + usize::from(is_adoptable),
+        (BlockState::Complete, _) => 3,
+        (BlockState::Taken, is_adoptable) => 4 + usize::from(is_adoptable),
+        _ => 6,
+    }
+}
+
+fn strip(file: &BlockFile, style: Style) -> String {
+    let blank = " ".repeat(INDENT);
+    let mut text = String::new();
+    for (at, block) in file.blocks.iter().enumerate() {
+        let before = match at {
+            0 => faint("blocks", style),
+            _ if at % BLOCKS_A_LINE == 0 => format!("\n{blank}"),
+            _ if at % BLOCKS_A_GROUP == 0 => " ".to_owned(),
+            _ => String::new(),
+        };
+        let (sign, tone, _) = LEGEND[sign(block)];
+        text.push_str(&format!("{before}{}", style.paint(tone, &sign.to_string())));
+    }
+    text.push('\n');
+    for (kind, (letter, tone, meaning)) in LEGEND.iter().enumerate() {
+        let its = file.blocks.iter().filter(|block| sign(block) == kind);
+        let (count, bytes) =
+            its.fold((0, 0), |(count, bytes): (u64, u64), block| (count + 1, bytes.saturating_add(block.len_bytes)));
+        if count > 0 {
+            let of = if bytes > 0 { format!("; {}", style::bytes(bytes)) } else { String::new() };
+            let letter = style.paint(*tone, &letter.to_string());
+            let words = style::wrapped(&format!("{} {meaning}{of}", style::count(count)), INDENT + 2);
+            text.push_str(&format!("{blank}{letter} {}", words.trim_start()));
+        }
+    }
+    text
+}
+
+/// Whose a block is, where it is somebody's, in words.
+fn held(block: &Block) -> Option<String> {
+    let is_writers = match block.state {
+        BlockState::Claimed => true,
+        BlockState::Taken => false,
+        _ => return None,
+    };
+    let (fills, filled) = if is_writers { ("fills", "was to fill") } else { ("reads", "was reading") };
+    let mut words = match &block.owner {
+        None => "nobody's: its writer let go of it".to_owned(),
+        Some(seat) => {
+            let pid = seat.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+            match seat.sitter {
+                Sitter::Alive => format!("{pid} {fills} it"),
+                Sitter::Left => format!("{pid}, which has left, {filled} it"),
+                _ => format!("{pid}, which is dead, {filled} it"),
+            }
+        }
+    };
+    match block.offset {
+        Some(offset) if is_writers => words.push_str(&format!("; from byte {} on", style::count(offset))),
+        Some(offset) => {
+            let bytes = some(block.len_bytes, "byte", "bytes");
+            words.push_str(&format!("; {bytes} from byte {} on", style::count(offset)));
+        }
+        None => words.push_str("; no range is assigned to it yet"),
+    }
+    words.push_str(if block.is_again { "; somebody had it before" } else { "" });
+    Some(words)
 }
 
 fn channel(channel: &Channel) -> Vec<(&'static str, Tone, String)> {

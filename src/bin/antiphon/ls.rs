@@ -1,8 +1,8 @@
-//! `antiphon ls`: what exists, who holds it, and how much has gone through it.
+//! `antiphon ls`: what exists, who holds it, and how much has gone through it: channels first, then block files.
 
 use crate::entry;
 use crate::style::{self, Style, Table, Tone};
-use antiphon::census::{Channel, End, Entry, Kind, Seat, Sitter, State};
+use antiphon::census::{BlockFile, Channel, End, Entry, Handle, Kind, Seat, Sitter, State};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -12,14 +12,16 @@ pub const NAME: &str = "ls";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Lists the channels, who holds them, and how much went through")
+        .about("Lists channels and block files, who holds them, what went through")
         .after_help(
             "A process number is who sits at that end; * has the turn. SINCE is how long it\n\
              has been held, or how long ago it was made. MESSAGES and BYTES are what was\n\
-             published. Nobody is disturbed by the look, and it may be stale when you read\n\
-             it. A long name is cut where the list goes to a terminal.\n\n\
+             published. Block files follow, sorted by their sessions: WRITERS and READERS are\n\
+             who has it open for that, BYTES what was completed, FILE the name of the file\n\
+             that stands in it. Nobody is disturbed by the look, and it may be stale when you\n\
+             read it. A long name is cut where the list goes to a terminal.\n\n\
              Examples:\n  \
-               antiphon ls                     the channels, and what is left over of some\n  \
+               antiphon ls                     what there is, and what is left over of some\n  \
                antiphon ls --all               other users' and other programs' files too\n  \
                antiphon ls --json | jq .       everything that is known, for programs\n\n\
              Exit status: 0, also where there is nothing.",
@@ -35,9 +37,11 @@ pub fn command() -> Command {
 }
 
 pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
-    // A channel of another version is shown: it may be what is in somebody's way.
-    let is_hidden =
-        |entry: &Entry| matches!(entry.state, State::Foreign | State::Unreadable) && entry.kind != Kind::Channel;
+    // What is antiphon's of another version is shown: it may be what is in somebody's way.
+    let is_hidden = |entry: &Entry| {
+        let is_ours = matches!(entry.kind, Kind::Channel | Kind::BlockFile);
+        matches!(entry.state, State::Foreign | State::Unreadable) && !is_ours
+    };
     let (hidden, shown): (Vec<Entry>, Vec<Entry>) =
         entry::all()?.into_iter().partition(|entry| is_hidden(entry) && !matches.get_flag("all"));
     let mut out = io::stdout().lock();
@@ -48,27 +52,58 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     } else if shown.is_empty() {
         out.write_all(style::wrapped(&nothing(hidden.len()), 0).as_bytes())?;
     } else {
-        out.write_all(table(&shown, Style::of(matches), io::stdout().is_terminal()).as_bytes())?;
+        out.write_all(tables(&shown, Style::of(matches), io::stdout().is_terminal()).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn nothing(hidden: usize) -> String {
     let hidden = match hidden {
-        0 => return "There is no channel.".to_owned(),
+        0 => return "There is no channel and no block file.".to_owned(),
         1 => "one thing".to_owned(),
         more => format!("{more} things"),
     };
-    format!("There is no channel. 'antiphon ls --all' shows {hidden} that cannot be read or are not antiphon's.")
+    let nothing = "There is no channel and no block file.";
+    format!("{nothing} 'antiphon ls --all' shows {hidden} that cannot be read or are not antiphon's.")
 }
 
-fn table(entries: &[Entry], style: Style, is_terminal: bool) -> String {
+fn tables(entries: &[Entry], style: Style, is_terminal: bool) -> String {
+    let (files, channels): (Vec<&Entry>, Vec<&Entry>) =
+        entries.iter().partition(|entry| entry.kind == Kind::BlockFile);
+    let mut text = String::new();
+    if !channels.is_empty() {
+        let headings = ["NAME", "STATE", "PUBLISHER", "CONSUMER", "MESSAGES", "BYTES", "SINCE"];
+        let longest = channels.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(0);
+        let rows = |limit| channels.iter().map(|entry| row(entry, limit)).collect();
+        text.push_str(&fitted(&headings, &[2, 3, 4, 5, 6], rows, (longest, 8), style, is_terminal));
+    }
+    if !files.is_empty() {
+        text.push_str(if text.is_empty() { "" } else { "\n" });
+        let headings = ["NAME", "STATE", "WRITERS", "READERS", "BYTES", "SINCE", "FILE"];
+        let lens =
+            files.iter().filter_map(|entry| Some(entry::file_name(entry.block_file.as_ref()?).chars().count()));
+        let longest = lens.max().unwrap_or(0);
+        let rows = |limit| files.iter().map(|entry| file_row(entry, limit)).collect();
+        text.push_str(&fitted(&headings, &[2, 3, 4, 5], rows, (longest, 6), style, is_terminal));
+    }
+    text
+}
+
+type Row = Vec<(Tone, String)>;
+
+/// A table that fits a terminal: its `rows` have names of at most so many characters, where `lens` are the longest one
+/// and what is left of every one.
+fn fitted(
+    headings: &[&str],
+    right: &[usize],
+    rows: impl Fn(usize) -> Vec<Row>,
+    lens: (usize, usize),
+    style: Style,
+    is_terminal: bool,
+) -> String {
     let with_names_of = |limit| {
-        let mut table =
-            Table::new(&["NAME", "STATE", "PUBLISHER", "CONSUMER", "MESSAGES", "BYTES", "SINCE"], &[2, 3, 4, 5, 6]);
-        for entry in entries {
-            table.row(row(entry, limit));
-        }
+        let mut table = Table::new(headings, right);
+        rows(limit).into_iter().for_each(|row| table.row(row));
         table
     };
     let whole = with_names_of(usize::MAX);
@@ -76,22 +111,57 @@ fn table(entries: &[Entry], style: Style, is_terminal: bool) -> String {
     if !is_terminal || widest <= style::COLUMNS {
         return whole.text(style);
     }
-    let longest = entries.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(0);
-    with_names_of(longest.saturating_sub(widest - style::COLUMNS).max(8)).text(style)
+    let (longest, least) = lens;
+    with_names_of(longest.saturating_sub(widest - style::COLUMNS).max(least)).text(style)
 }
 
-fn row(entry: &Entry, limit: usize) -> Vec<(Tone, String)> {
+/// What every row begins with.
+fn beginning(entry: &Entry, limit: usize) -> Row {
     let (tone, state) = entry::state(entry.state);
-    let mut cells = vec![(Tone::Strong, cut(&style::harmless(&entry.name), limit)), (tone, state.to_owned())];
+    vec![(Tone::Strong, cut(&style::harmless(&entry.name), limit)), (tone, state.to_owned())]
+}
+
+fn age(entry: &Entry) -> (Tone, String) {
+    (Tone::Plain, entry::age(entry::since(entry)).map_or(String::new(), style::span))
+}
+
+fn row(entry: &Entry, limit: usize) -> Row {
+    let mut cells = beginning(entry, limit);
     if let Some(channel) = &entry.channel {
         cells.push(seat(&channel.publisher, channel, End::Publisher));
         cells.push(seat(&channel.consumer, channel, End::Consumer));
         cells.push((Tone::Plain, short(channel.published.messages)));
         cells.push((Tone::Plain, style::bytes(channel.published.bytes)));
-        let age = entry::age(entry::since(channel)).map_or(String::new(), style::span);
-        cells.push((Tone::Plain, age));
+        cells.push(age(entry));
     }
     cells
+}
+
+fn file_row(entry: &Entry, limit: usize) -> Row {
+    let mut cells = beginning(entry, usize::MAX);
+    if let Some(file) = &entry.block_file {
+        cells.push(side(file, |handle| handle.writes));
+        cells.push(side(file, |handle| handle.reads));
+        cells.push((Tone::Plain, style::bytes(file.filled_bytes)));
+        cells.push(age(entry));
+        cells.push((Tone::Plain, cut(&entry::file_name(file), limit)));
+    }
+    cells
+}
+
+/// Who has a file open for one thing: the process where it is one, else how many.
+fn side(file: &BlockFile, is_its: fn(&Handle) -> bool) -> (Tone, String) {
+    let sitters = |sitter| file.handles.iter().filter(move |it| is_its(it) && it.seat.sitter == sitter);
+    match (sitters(Sitter::Alive).count(), sitters(Sitter::Dead).count()) {
+        (0, 0) => (Tone::Faint, "-".to_owned()),
+        (0, 1) => (Tone::Warning, "dead".to_owned()),
+        (0, more) => (Tone::Warning, format!("{more} dead")),
+        (1, _) => {
+            let pid = sitters(Sitter::Alive).find_map(|it| it.seat.pid);
+            (Tone::Good, pid.map_or("comes".to_owned(), |pid| pid.to_string()))
+        }
+        (more, _) => (Tone::Good, format!("{more} alive")),
+    }
 }
 
 fn seat(seat: &Seat, channel: &Channel, end: End) -> (Tone, String) {

@@ -3,7 +3,7 @@
 //! | subcommand | file |
 //! |---|---|
 //! | `ls` | `ls.rs`: what exists, who holds it, what went through |
-//! | `inspect` | `inspect.rs`: everything that is known of one channel |
+//! | `inspect` | `inspect.rs`: everything that is known of one channel or block file |
 //! | `clean` | `clean.rs`: what is left over, and removing it |
 //! | `bench` | `bench.rs`: how fast calls and answers are here, beside what this machine can do |
 //! | `doctor` | `doctor.rs`: what on this machine is in antiphon's way |
@@ -51,7 +51,7 @@ fn command() -> Command {
             "Each subcommand has its own --help, with examples. Colours also follow NO_COLOR,\n\
              CLICOLOR_FORCE, CLICOLOR and TERM.\n\n\
              Examples:\n  \
-               antiphon ls                what channels are there, and who holds them?\n  \
+               antiphon ls                what is there, and who holds it?\n  \
                antiphon clean             what have killed programs left, and why?\n  \
                antiphon doctor            is this machine fit for antiphon?\n  \
                antiphon bench --quick     how fast is it here, beside the machine's limits?\n\n\
