@@ -11,7 +11,7 @@ mod victim;
 
 use antiphon::census::{self, End, Entry, Kind, RemoveOptions, Sitter, State};
 use antiphon::{Channel, ChannelOptions, Error};
-use intruder::{Intruder, has_paths};
+use intruder::{Intruder, bell_file, has_paths};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, PoisonError};
@@ -393,14 +393,14 @@ fn semaphores_whose_region_is_gone_go_too() {
     drop(channel);
     assert_nothing_left(&name);
     // Somebody else's of such a name.
-    let theirs = Thing::new(&format!("sem.{name}+p"));
-    std::fs::write(theirs.path(), [0; 32]).unwrap();
+    let theirs = Thing::new(&bell_file(&name, "p"));
+    std::fs::write(theirs.path(), [0; size_of::<libc::sem_t>()]).unwrap();
     let entry = look(&name);
     assert_eq!(entry.state, State::Foreign);
     assert!(matches!(entry.remove(MINE()), Err(Error::NotRemoved { .. })));
 }
 
-/// Two tests remove what has no name to tell whose it is.
+/// Three tests remove what has no name to tell whose it is.
 static UNNAMED: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -410,7 +410,8 @@ fn a_file_that_the_c_library_left_half_made_is_known_by_its_mark() {
     }
     let _watchdog = Watchdog::new("half-made", support::PATIENCE);
     let _alone = UNNAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    for len in [0, 32] {
+    // Empty, or a semaphore of a process with words of 4 bytes or of 8, whichever this one has.
+    for len in [0, 16, 32] {
         let thing = Thing::new(&format!("sem.{:06}", std::process::id() % 1_000_000));
         std::fs::write(thing.path(), vec![0; len]).unwrap();
         let mode = |mode| std::fs::set_permissions(thing.path(), PermissionsExt::from_mode(mode)).unwrap();
@@ -432,9 +433,9 @@ fn a_file_that_the_c_library_left_half_made_is_known_by_its_mark() {
 fn die_at_links() {
     let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     let calls = [libc::SYS_link, libc::SYS_linkat];
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
     let calls = [libc::SYS_linkat];
     for call in calls {
         program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32));
@@ -474,7 +475,7 @@ fn who_is_killed_inside_sem_open_leaves_nothing_that_is_not_removed() {
     assert!(!left.is_empty(), "glibc left its file");
     for file in left {
         let path = format!("/dev/shm/{file}");
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 32);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), size_of::<libc::sem_t>() as u64);
         is_listed(&file).unwrap().remove(MINE()).unwrap();
         assert!(!std::path::Path::new(&path).exists());
     }
@@ -495,6 +496,7 @@ fn is_old(name: &str) -> bool {
 #[test]
 fn a_cleaner_of_half_made_files_keeps_nobody_from_making_channels() {
     let _watchdog = Watchdog::new("cleaner", support::PATIENCE);
+    let _alone = UNNAMED.lock().unwrap_or_else(PoisonError::into_inner);
     let is_over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

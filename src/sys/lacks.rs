@@ -8,6 +8,14 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::time::Duration;
 
+/// `fstat(2)`
+pub(crate) fn stat_of(file: &OwnedFd) -> io::Result<nix::sys::stat::FileStat> {
+    nix::sys::stat::fstat(file).map_err(super::io_error)
+}
+
+/// Files of every length are opened.
+pub(crate) const ANY_LENGTH: libc::c_int = 0;
+
 /// There is no public call that tells, or none that is cheap.
 pub(crate) fn current_cpu() -> Option<u32> {
     None
