@@ -41,6 +41,11 @@ pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
     None
 }
 
+/// The kernel keeps semaphores, and makes them at once.
+pub(crate) fn lay(_semaphore: &CStr, _mode: u32) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// The kernel applies no umask to semaphores.
 pub(crate) fn allow(_semaphore: &CStr, _mode: u32) {}
 

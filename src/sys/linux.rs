@@ -211,6 +211,42 @@ pub(crate) fn bytes_free(object: &OwnedFd) -> Option<u64> {
     (info.blocks() > 0).then(|| info.blocks_available() as u64 * info.fragment_size() as u64)
 }
 
+/// glibc makes them, and whoever is killed in there leaves a file that the mark tells of: see `semaphore_of`.
+#[cfg(not(target_env = "musl"))]
+pub(crate) fn lay(_semaphore: &CStr, _mode: u32) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// musl's own takes the mark away, and its half-made file has a name that tells nothing: what somebody killed in there
+/// leaves may be anybody's. So the file is made here, as musl makes it, of the bytes of a semaphore, but without a
+/// name until it is whole. Where the system has no such files, or there is no /proc, musl has to do it.
+#[cfg(target_env = "musl")]
+pub(crate) fn lay(semaphore: &CStr, mode: u32) -> io::Result<bool> {
+    use std::io::Write;
+    let Some(name) = semaphore_file(semaphore) else { return Ok(false) };
+    let opened = OpenOptions::new().write(true).mode(mode).custom_flags(libc::O_TMPFILE).open(DIRECTORY);
+    let Ok(mut file) = opened else { return Ok(false) };
+    fchmod(&file, Mode::from_bits_truncate(mode)).map_err(io_error)?;
+    let mut bytes = [0; size_of::<libc::sem_t>()];
+    let mut empty = std::mem::MaybeUninit::<libc::sem_t>::zeroed();
+    // SAFETY: a place for a semaphore, for several processes, without a token. It is never used where it stands, and
+    // musl has nothing to undo.
+    if unsafe { libc::sem_init(empty.as_mut_ptr(), 1, 0) } != 0 {
+        return Ok(false);
+    }
+    // SAFETY: both have the length of a semaphore, all of which was zeros before it was filled in.
+    unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(empty.as_ptr().cast(), bytes.len()) };
+    file.write_all(&bytes)?;
+    // As `open(2)` has it, under O_TMPFILE.
+    let (here, follow) = (nix::fcntl::AT_FDCWD, nix::fcntl::AtFlags::AT_SYMLINK_FOLLOW);
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match nix::unistd::linkat(here, unnamed.as_str(), here, &Path::new(DIRECTORY).join(name), follow) {
+        Ok(()) => Ok(true),
+        Err(nix::errno::Errno::EEXIST) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Both libcs apply the umask, which may take from the owner too, and musl takes the mark away; there is no way around
 /// them but the file itself, and where its mode lets nobody open it, its name.
 pub(crate) fn allow(semaphore: &CStr, mode: u32) {
