@@ -231,6 +231,14 @@ pub fn is_emulated() -> bool {
     cfg!(target_arch = "aarch64") && architecture.trim() == "x86_64"
 }
 
+/// Whether a process may have the kernel refuse some of its calls. Prints that `test` is not run where it may not.
+pub fn can_filter_calls(test: &str) -> bool {
+    if is_emulated() {
+        println!("NOT RUN {test}: an emulator lets nobody filter the calls that are its own too");
+    }
+    !is_emulated()
+}
+
 /// A stream of numbers that a seed decides.
 pub struct Dice(u64);
 
