@@ -158,6 +158,7 @@ pub struct Pulse(Arc<Mutex<Option<(Instant, &'static str)>>>);
 
 impl Pulse {
     pub fn new(patience: Duration) -> Pulse {
+        let patience = crate::support::patient(patience);
         let began = Arc::new(Mutex::new(None));
         let watched = Arc::downgrade(&began);
         std::thread::spawn(move || {
