@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
-use support::{Dice, Peer, Watchdog, assert_nothing_left, pattern, role, say, unique};
+use support::{Dice, Peer, Watchdog, assert_nothing_left, is_emulated, pattern, role, say, unique};
 
 const CAPACITY: usize = 64 * 1024;
 const SMALL: ChannelOptions = ChannelOptions::new().capacity(CAPACITY);
@@ -148,8 +148,11 @@ fn every_little_space_is_enough_or_leaves_nothing() {
     }
 }
 
-/// For the rest of this process; nothing where the system knows no such thing.
+/// For the rest of this process; nothing where the system knows no such thing, or an emulator gives small ones anyway.
 fn use_small_pages() {
+    if is_emulated() {
+        return;
+    }
     #[cfg(target_os = "linux")]
     // SAFETY: takes numbers, and concerns this process's pages alone.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) }, 0);

@@ -797,11 +797,16 @@ impl Foreign {
         foreign
     }
 
-    /// What stands there, so that it can be compared.
+    /// What stands there, so that it can be compared; of something long the beginning.
     fn state(&self) -> (u64, u64, u32, Option<Vec<u8>>) {
+        use std::io::Read;
         use std::os::unix::fs::MetadataExt;
         let meta = std::fs::symlink_metadata(&self.path).expect("it was taken away");
-        let content = meta.is_file().then(|| std::fs::read(&self.path).unwrap());
+        let content = meta.is_file().then(|| {
+            let mut content = Vec::new();
+            std::fs::File::open(&self.path).unwrap().take(1 << 20).read_to_end(&mut content).unwrap();
+            content
+        });
         (meta.ino(), meta.len(), meta.mode(), content)
     }
 
@@ -914,6 +919,31 @@ fn a_channel_that_was_made_otherwise_is_refused_and_says_in_what() {
     // A length that the name cannot have is a name that nobody has.
     Foreign::channel("long", |region| region.word(72).store(u64::MAX, Relaxed))
         .is_refused(|error| matches!(error, Error::NameCollision { .. }));
+}
+
+#[test]
+fn a_channel_that_is_longer_than_this_process_can_map_is_refused_for_what_it_is() {
+    if !has_paths(this_test!()) {
+        return;
+    }
+    let _watchdog = Watchdog::new("long", support::PATIENCE);
+    // Of 3 and 5 GiB: more than 31 and 32 bits hold, and both map where a word has 64.
+    for len in [3 << 30, 5 << 30] {
+        let lengthen = |channel: &Foreign| {
+            std::fs::OpenOptions::new().write(true).open(&channel.path).unwrap().set_len(len).unwrap();
+        };
+        let other = Foreign::channel("of-other-words", |region| {
+            region.word(8).fetch_xor(12 << 32, Relaxed);
+        });
+        lengthen(&other);
+        other.is_refused(|e| differs_in("word size", e));
+        let same = Foreign::channel("of-our-words", |_| {});
+        lengthen(&same);
+        same.is_refused(|e| differs_in("capacity", e));
+        let nothing = Foreign::file("nothing", b"somebody's notes");
+        lengthen(&nothing);
+        nothing.is_refused(is_no_channel);
+    }
 }
 
 #[test]

@@ -199,6 +199,12 @@ fn jumping_clock(run: &Path) -> Option<String> {
             return None;
         }
     }
+    // The compiler's machine may be another than this program's, and a static program takes nothing in.
+    let kind = |path: &Path| std::fs::read(path).ok().map(|bytes| (bytes[4], [bytes[18], bytes[19]]));
+    let ours = std::env::current_exe().ok()?;
+    if cfg!(target_feature = "crt-static") || kind(&ours) != kind(&library) {
+        return None;
+    }
     // What stands in front of the system already, as under Darwin's rules, stays.
     let before = std::env::var("LD_PRELOAD").unwrap_or_default();
     Some(format!("{} {before}", library.to_str()?).trim().to_owned())

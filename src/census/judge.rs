@@ -35,6 +35,9 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// How long a semaphore's file can be: nothing is in it yet, or the semaphore of a process with words of 32 or 64 bits.
+const SEMAPHORES: [u64; 3] = [0, 16, 32];
+
 /// Whoever looks: who it is, and which processes it has found gone.
 pub(super) struct Looker {
     user: u32,
@@ -133,7 +136,7 @@ impl Looker {
             block_file: None,
             identity: Identity { id: found.id, nonce: 0 },
         };
-        let verdict = if matches!(sys::semaphore_of(stem), Some(None)) && matches!(found.len, 0 | 32) {
+        let verdict = if matches!(sys::semaphore_of(stem), Some(None)) && SEMAPHORES.contains(&found.len) {
             unnamed(found)
         } else {
             self.region(stem, found, &mut entry).map_err(failed)?

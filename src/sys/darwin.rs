@@ -37,8 +37,8 @@ pub(crate) use super::kqueue::Exit;
 #[cfg(feature = "cli")]
 pub(crate) use super::lacks::try_huge_page;
 pub(crate) use super::lacks::{
-    MARK, allow, bytes_free, current_cpu, place_for, reserve, seed, semaphore_file, semaphore_of, unlink_unnamed,
-    wait_at_most,
+    ANY_LENGTH, MARK, allow, bytes_free, current_cpu, lay, place_for, reserve, seed, semaphore_file, semaphore_of,
+    stat_of, unlink_unnamed, wait_at_most,
 };
 pub(crate) use super::registry::Anchor;
 

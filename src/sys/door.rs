@@ -565,12 +565,14 @@ impl Entering<'_> {
                 return Err(not_a_channel(name, "it is empty and belongs to another user"));
             }
             Some(0) => return Ok(Standing::Nothing),
-            Some(len) => usize::try_from(len).unwrap_or(0),
+            Some(len) => len,
         };
-        if !region::can_have(len as u64) {
+        if !region::can_have(len) {
             return Err(not_a_channel(name, "its length is none that a channel has"));
         }
-        let mapping = Mapping::new(&object, len, self.kind.head).map_err(|e| system(name, "mmap", e))?;
+        // Of what is longer than any mapping here, the beginning says what has words for that.
+        let all = isize::try_from(len).map_or(region::GRANULE, isize::unsigned_abs);
+        let mapping = Mapping::new(&object, all, self.kind.head).map_err(|e| system(name, "mmap", e))?;
         let identity = &mapping.head().identity;
         // EDGE made (acquire): everything that the maker filled in.
         match identity.magic.load(Acquire) {
@@ -579,18 +581,20 @@ impl Entering<'_> {
             0 if mapping.is_blank() => return Ok(Standing::HalfMade),
             _ => return Err(not_a_channel(name, "it does not begin as a channel does")),
         }
-        self.check(&mapping)?;
+        self.check(&mapping, len)?;
+        if mapping.len() as u64 != len {
+            return Err(not_a_channel(name, "it is longer than a process with such words can map"));
+        }
         // Relaxed: under the door.
         let is_removed = identity.removed.load(Relaxed) != 0;
         Ok(if is_removed { Standing::HalfRemoved } else { Standing::Complete(mapping) })
     }
 
-    /// Whether the region was made by something that works as this process does.
-    fn check(&self, region: &Mapping) -> Result<(), Error> {
+    /// Whether the region, `len` bytes of it, was made by something that works as this process does.
+    fn check(&self, region: &Mapping, len: u64) -> Result<(), Error> {
         let record = &region.head().identity;
-        let capacity = region.len() - self.kind.overhead;
-        if let Some(Difference { what, theirs, ours }) = record.difference(self.kind.layout_version, capacity as u64)
-        {
+        let capacity = len - self.kind.overhead as u64;
+        if let Some(Difference { what, theirs, ours }) = record.difference(self.kind.layout_version, capacity) {
             let what = match what {
                 Differs::Version => "layout version",
                 Differs::WordSize => "word size",

@@ -8,6 +8,14 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::time::Duration;
 
+/// `fstat(2)`
+pub(crate) fn stat_of(file: &OwnedFd) -> io::Result<nix::sys::stat::FileStat> {
+    nix::sys::stat::fstat(file).map_err(super::io_error)
+}
+
+/// Files of every length are opened.
+pub(crate) const ANY_LENGTH: libc::c_int = 0;
+
 /// There is no public call that tells, or none that is cheap.
 pub(crate) fn current_cpu() -> Option<u32> {
     None
@@ -31,6 +39,11 @@ pub(crate) fn place_for(_len: usize) -> Option<NonZeroUsize> {
 /// No file system stands behind it that could tell.
 pub(crate) fn bytes_free(_object: &OwnedFd) -> Option<u64> {
     None
+}
+
+/// The kernel keeps semaphores, and makes them at once.
+pub(crate) fn lay(_semaphore: &CStr, _mode: u32) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// The kernel applies no umask to semaphores.

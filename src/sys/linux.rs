@@ -7,14 +7,16 @@ use super::process::Started;
 use super::region::HeadAt;
 use super::semaphore::{Semaphore, Waited};
 use super::{if_there, io_error, region};
-use nix::fcntl::{FallocateFlags, OFlag, fallocate, open};
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat};
+use nix::sys::stat::{Mode, fchmod, stat};
 use nix::sys::uio::pread;
 use std::ffi::{CStr, OsStr, OsString};
+use std::fs::{Metadata, OpenOptions, symlink_metadata};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -31,6 +33,26 @@ pub(crate) const LIBC_FLAVOUR: u32 = 4;
 /// The mode bit by which an object without a length, or a semaphore, is known as antiphon's: sticky, which means
 /// nothing on a regular file and is in nobody's way; the umask leaves it.
 pub(crate) const MARK: u32 = libc::S_ISVTX;
+
+// glibc's plain calls have 31 bits for a length on a machine with such words, and fail where there is more of it.
+#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
+use libc::{fstat, stat as Stat};
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+use libc::{fstat64 as fstat, stat64 as Stat};
+
+/// `shm_open` opens what is longer than that, too.
+pub(crate) const ANY_LENGTH: libc::c_int = libc::O_LARGEFILE;
+
+/// `fstat(2)`
+pub(crate) fn stat_of(file: &OwnedFd) -> io::Result<Stat> {
+    // SAFETY: plain data, and all zeros is one of its values.
+    let mut stat: Stat = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor, and a place for the answer.
+    match unsafe { fstat(file.as_raw_fd(), &raw mut stat) } {
+        0 => Ok(stat),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
 
 unsafe extern "C" {
     /// `pthread_atfork(3)`; the libc crate does not declare it for Linux.
@@ -191,21 +213,49 @@ pub(crate) fn bytes_free(object: &OwnedFd) -> Option<u64> {
     (info.blocks() > 0).then(|| info.blocks_available() as u64 * info.fragment_size() as u64)
 }
 
-/// glibc applies the umask, which may take from the owner too, and has no way around it but the file itself.
-#[cfg(target_env = "gnu")]
+/// glibc makes them, and whoever is killed in there leaves a file that the mark tells of: see `semaphore_of`.
+#[cfg(not(target_env = "musl"))]
+pub(crate) fn lay(_semaphore: &CStr, _mode: u32) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// musl's own takes the mark away, and its half-made file has a name that tells nothing: what somebody killed in there
+/// leaves may be anybody's. So the file is made here, as musl makes it, of the bytes of a semaphore, but without a
+/// name until it is whole. Where the system has no such files, or there is no /proc, musl has to do it.
+#[cfg(target_env = "musl")]
+pub(crate) fn lay(semaphore: &CStr, mode: u32) -> io::Result<bool> {
+    use std::io::Write;
+    let Some(name) = semaphore_file(semaphore) else { return Ok(false) };
+    let opened = OpenOptions::new().write(true).mode(mode).custom_flags(libc::O_TMPFILE).open(DIRECTORY);
+    let Ok(mut file) = opened else { return Ok(false) };
+    fchmod(&file, Mode::from_bits_truncate(mode)).map_err(io_error)?;
+    let mut bytes = [0; size_of::<libc::sem_t>()];
+    let mut empty = std::mem::MaybeUninit::<libc::sem_t>::zeroed();
+    // SAFETY: a place for a semaphore, for several processes, without a token. It is never used where it stands, and
+    // musl has nothing to undo.
+    if unsafe { libc::sem_init(empty.as_mut_ptr(), 1, 0) } != 0 {
+        return Ok(false);
+    }
+    // SAFETY: both have the length of a semaphore, all of which was zeros before it was filled in.
+    unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(empty.as_ptr().cast(), bytes.len()) };
+    file.write_all(&bytes)?;
+    // As `open(2)` has it, under O_TMPFILE.
+    let (here, follow) = (nix::fcntl::AT_FDCWD, nix::fcntl::AtFlags::AT_SYMLINK_FOLLOW);
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match nix::unistd::linkat(here, unnamed.as_str(), here, &Path::new(DIRECTORY).join(name), follow) {
+        Ok(()) => Ok(true),
+        Err(nix::errno::Errno::EEXIST) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Both libcs apply the umask, which may take from the owner too, and musl takes the mark away; there is no way around
+/// them but the file itself, and where its mode lets nobody open it, its name.
 pub(crate) fn allow(semaphore: &CStr, mode: u32) {
     let Some(file) = semaphore_file(semaphore) else { return };
     let path = Path::new(DIRECTORY).join(file);
     let mode = Mode::from_bits_truncate(mode | MARK);
     let _ = nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, &path, mode, nix::sys::stat::FchmodatFlags::FollowSymlink);
-}
-
-/// musl keeps semaphores among the shared-memory objects.
-#[cfg(not(target_env = "gnu"))]
-pub(crate) fn allow(semaphore: &CStr, mode: u32) {
-    if let Ok(Some(file)) = region::open(semaphore) {
-        let _ = nix::sys::stat::fchmod(&file, Mode::from_bits_truncate(mode | MARK));
-    }
 }
 
 /// `sem_clockwait`, glibc 2.30: `sem_timedwait` counts by the wall clock, which may be set back.
@@ -251,15 +301,14 @@ pub(crate) fn names() -> io::Result<Vec<OsString>> {
 /// What has the name, without its slash. Nothing but a regular file is opened, so that no FIFO and no device notices.
 pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
     let path = Path::new(DIRECTORY).join(name);
-    let Some(stat) = if_there(lstat(&path).map_err(io_error))? else { return Ok(None) };
-    let is_regular = |stat: &FileStat| stat.st_mode & libc::S_IFMT == libc::S_IFREG;
-    let (mut object, mut stat) = (None, stat);
-    if is_regular(&stat) {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        match super::retry(|| open(&path, flags, Mode::empty())) {
+    let Some(mut about) = if_there(symlink_metadata(&path))? else { return Ok(None) };
+    let mut object = None;
+    if about.is_file() {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
             Ok(file) => {
-                stat = fstat(&file).map_err(io_error)?;
-                object = is_regular(&stat).then_some(file);
+                about = file.metadata()?;
+                object = about.is_file().then(|| file.into());
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // WouldBlock: its owner has a lease on it.
@@ -269,24 +318,26 @@ pub(crate) fn find(name: &OsStr) -> io::Result<Option<Found>> {
             Err(error) => return Err(error),
         }
     }
-    let what = match stat.st_mode & libc::S_IFMT {
-        libc::S_IFREG => What::Memory,
-        libc::S_IFDIR => What::Other("a directory"),
-        libc::S_IFLNK => What::Other("a symbolic link"),
-        libc::S_IFIFO => What::Other("a FIFO"),
-        libc::S_IFSOCK => What::Other("a socket"),
-        _ => What::Other("a device"),
-    };
-    #[allow(clippy::useless_conversion)] // Their widths differ between architectures.
     Ok(Some(Found {
-        what,
-        owner: stat.st_uid,
-        len: u64::try_from(stat.st_size).unwrap_or(0),
-        is_marked: stat.st_mode & MARK != 0,
-        id: u64::from(stat.st_ino),
+        what: kind(&about),
+        owner: about.uid(),
+        len: about.size(),
+        is_marked: about.mode() & MARK != 0,
+        id: about.ino(),
         object,
         anchor: None,
     }))
+}
+
+fn kind(about: &Metadata) -> What {
+    match about.file_type() {
+        kind if kind.is_file() => What::Memory,
+        kind if kind.is_dir() => What::Other("a directory"),
+        kind if kind.is_symlink() => What::Other("a symbolic link"),
+        kind if kind.is_fifo() => What::Other("a FIFO"),
+        kind if kind.is_socket() => What::Other("a socket"),
+        _ => What::Other("a device"),
+    }
 }
 
 /// Reads the object's bytes from `offset` on. False where it is shorter. By `pread`: a mapping of what somebody
@@ -367,7 +418,7 @@ impl Anchor {
             Ok(None) => Ok(false),
             // Nothing else gives an object its name back: as long as it has one, it is this one.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                Ok(fstat(&self.file).map_err(io_error)?.st_nlink > 0)
+                Ok(stat_of(&self.file)?.st_nlink > 0)
             }
             Err(error) => Err(error),
         }
@@ -425,7 +476,7 @@ impl Anchor {
 }
 
 fn identity(file: &OwnedFd) -> io::Result<(u64, u64)> {
-    let stat = fstat(file).map_err(io_error)?;
+    let stat = stat_of(file)?;
     #[allow(clippy::useless_conversion)] // Their widths differ between architectures.
     Ok((u64::from(stat.st_dev), u64::from(stat.st_ino)))
 }

@@ -12,8 +12,10 @@
 //! | `seed` | take what a look at a half-made object touches |
 //! | `place_for` | an address that is free, where a mapping can have large pages; or none |
 //! | `reserve` | take all of a mapped object's pages now, so that touching them cannot fail later |
+//! | `stat_of`, `ANY_LENGTH` | what is known of an object, and a flag to open it with, however long it is |
 //! | `bytes_free` | how much the shared-memory file system could still give |
 //! | `wait_at_most` | sleep on a named semaphore with a limit, by a clock that nobody sets |
+//! | `lay` | make a semaphore's file, where that is better than `sem_open`; or leave it to that |
 //! | `allow` | give a new semaphore the mode that was asked for, whatever the umask |
 //! | `MARK` | a mode bit by which what antiphon makes is known while nothing else shows it; or 0 |
 //! | `names` | what stands where regions do, as far as the system lists it |

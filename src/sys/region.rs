@@ -7,7 +7,7 @@ use super::layout::Head;
 use super::{if_there, io_error, platform, retry};
 use nix::fcntl::OFlag;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{Mode, SFlag, fchmod};
 use std::ffi::CStr;
 use std::io;
 use std::num::NonZeroUsize;
@@ -24,7 +24,8 @@ pub(crate) fn can_have(len: u64) -> bool {
 
 /// Opens an object that is there.
 pub(crate) fn open(name: &CStr) -> io::Result<Option<OwnedFd>> {
-    if_there(retry(|| shm_open(name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())))
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::from_bits_retain(platform::ANY_LENGTH);
+    if_there(retry(|| shm_open(name, flags, Mode::empty())))
 }
 
 /// Makes an object, of no length yet. `None` where the name is taken.
@@ -55,7 +56,7 @@ pub(crate) fn set_len(fd: &OwnedFd, len: usize) -> io::Result<()> {
 
 /// An object's length in bytes; `None` where it is no shared memory but a FIFO, say.
 pub(crate) fn len(fd: &OwnedFd) -> io::Result<Option<u64>> {
-    let stat = fstat(fd).map_err(io_error)?;
+    let stat = platform::stat_of(fd)?;
     // Darwin gives shared memory no type at all.
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     let is_memory = kind.is_empty() || kind == SFlag::S_IFREG;
@@ -64,7 +65,7 @@ pub(crate) fn len(fd: &OwnedFd) -> io::Result<Option<u64>> {
 
 /// Whether the object belongs to this process's user.
 pub(crate) fn is_mine(fd: &OwnedFd) -> io::Result<bool> {
-    Ok(fstat(fd).map_err(io_error)?.st_uid == nix::unistd::geteuid().as_raw())
+    Ok(platform::stat_of(fd)?.st_uid == nix::unistd::geteuid().as_raw())
 }
 
 /// Where in a region its [`Head`] stands.

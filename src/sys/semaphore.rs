@@ -39,18 +39,21 @@ impl Semaphore {
         let mut cleanings = 0;
         loop {
             Self::unlink(name)?;
-            let flags = libc::O_CREAT | libc::O_EXCL;
-            match Self::open_with(|| {
+            let made = platform::lay(name, marked).and_then(|is_laid| {
+                let flags = if is_laid { 0 } else { libc::O_CREAT | libc::O_EXCL };
                 // SAFETY: a NUL-terminated name, and the two arguments that O_CREAT asks for, in the types that
                 // variadic calls pass them in.
-                unsafe { libc::sem_open(name.as_ptr(), flags, marked as libc::c_uint, 0 as libc::c_uint) }
-            }) {
+                Self::open_with(|| unsafe {
+                    libc::sem_open(name.as_ptr(), flags, marked as libc::c_uint, 0 as libc::c_uint)
+                })
+            });
+            match made {
                 Ok(made) => {
                     platform::allow(name, mode);
                     return Ok(made);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                // Somebody who cleans up took glibc's half-made file for a dead one's.
+                // Somebody who cleans up took a half-made file for a dead one's, or took the name away.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && cleanings < CLEANINGS => cleanings += 1,
                 Err(error) => return Err(error),
             }

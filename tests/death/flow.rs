@@ -7,7 +7,7 @@ use crate::exchange::{
     Class, EVERY_WAIT, Kind, PATIENCE, SMALL, Side, Wanted, exchange_fresh, live, matrix_of, options, send_one, take,
     take_one,
 };
-use crate::support::{Peer, Watchdog, assert_nothing_left, role, unique};
+use crate::support::{Peer, Watchdog, assert_nothing_left, patient, role, unique};
 use crate::this_test;
 use crate::victim::{Plan, ignore_steps, on_step, outlive};
 use antiphon::{Delivered, Error, Wait};
@@ -139,7 +139,7 @@ fn victim(test: &str, name: &str, side: Side, class: Class, wait: Wait, step: &s
 
 /// Whoever comes too late for a flow gets the message in another way. So it is tried again, on a busy machine often.
 fn until_it_dies(mut dies: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE / 2;
+    let until = Instant::now() + patient(PATIENCE / 2);
     while !dies() {
         assert!(Instant::now() < until, "it never flowed");
     }

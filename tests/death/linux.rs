@@ -25,8 +25,9 @@ fn unshared(test: &str, options: &[&str], inner: &str) -> Option<Command> {
     Some(command)
 }
 
+/// The main thread's file: an emulator makes up the one that a process has of itself.
 fn stat_of(pid: &str) -> Option<(String, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?.to_owned();
     Some((state, fields.nth(18)?.parse().ok()?))

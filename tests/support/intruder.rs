@@ -158,6 +158,7 @@ pub struct Pulse(Arc<Mutex<Option<(Instant, &'static str)>>>);
 
 impl Pulse {
     pub fn new(patience: Duration) -> Pulse {
+        let patience = crate::support::patient(patience);
         let began = Arc::new(Mutex::new(None));
         let watched = Arc::downgrade(&began);
         std::thread::spawn(move || {
@@ -196,10 +197,15 @@ pub fn has_paths(test: &str) -> bool {
     can
 }
 
-/// Where the C library keeps one of a channel's semaphores, `p` or `c`.
-pub fn bell_path(name: &str, bell: &str) -> String {
+/// The file in which the C library keeps one of a channel's semaphores, `p` or `c`.
+pub fn bell_file(name: &str, bell: &str) -> String {
     let prefix = if cfg!(target_env = "gnu") { "sem." } else { "" };
-    format!("/dev/shm/{prefix}{name}+{bell}")
+    format!("{prefix}{name}+{bell}")
+}
+
+/// The same with its folder.
+pub fn bell_path(name: &str, bell: &str) -> String {
+    format!("/dev/shm/{}", bell_file(name, bell))
 }
 
 /// Where in it stand the value and the count of waiters. What stands elsewhere the C library trusts: another futex flag

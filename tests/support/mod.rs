@@ -10,6 +10,12 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before the test is ended. Never a measure of speed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same where every step takes longer.
+pub fn patient(patience: Duration) -> Duration {
+    if is_emulated() { patience * 8 } else { patience }
+}
+
 const ROLE: &str = "ANTIPHON_TEST_ROLE";
 
 /// A name that no other test, and no other run, has.
@@ -101,7 +107,7 @@ impl Peer {
 
     /// The same of a child that may be silent for longer.
     pub fn heard_within(&mut self, patience: Duration) -> Option<String> {
-        match self.lines.recv_timeout(patience) {
+        match self.lines.recv_timeout(patient(patience)) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("the child says nothing"),
@@ -126,7 +132,7 @@ impl Peer {
 
     /// Waits for the end of the child.
     pub fn end(&mut self) -> ExitStatus {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patient(PATIENCE);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -164,7 +170,7 @@ impl Watchdog {
         let done = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&done);
         std::thread::spawn(move || {
-            let until = Instant::now() + patience;
+            let until = Instant::now() + patient(patience);
             while Instant::now() < until {
                 if seen.load(Ordering::Relaxed) {
                     return;
@@ -227,8 +233,16 @@ pub fn can_be_another_user(test: &str) -> bool {
 
 /// Whether the processor is another than the kernel's: under an emulator of single programs, as qemu is.
 pub fn is_emulated() -> bool {
-    let architecture = std::fs::read_to_string("/proc/sys/kernel/arch").unwrap_or_default();
-    cfg!(target_arch = "aarch64") && architecture.trim() == "x86_64"
+    let kernels = || std::fs::read_to_string("/proc/sys/kernel/arch").unwrap_or_default();
+    cfg!(target_arch = "aarch64") && kernels().trim() == "x86_64"
+}
+
+/// Whether a process may have the kernel refuse some of its calls. Prints that `test` is not run where it may not.
+pub fn can_filter_calls(test: &str) -> bool {
+    if is_emulated() {
+        println!("NOT RUN {test}: an emulator lets nobody filter the calls that are its own too");
+    }
+    !is_emulated()
 }
 
 /// A stream of numbers that a seed decides.
