@@ -14,7 +14,7 @@ mod victim;
 use antiphon::blocks::{BlockFile, BlockFileOptions, FileId, Reader, Space, Writer};
 use antiphon::{Error, Wait};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 use support::{Peer, Watchdog, assert_nothing_left, role, say};
@@ -307,6 +307,12 @@ struct Said {
 
 impl Said {
     fn of(words: &[String]) -> Said {
+        let mut said = Said::of_all(words);
+        said.has.retain(|had| had.offset < LEN);
+        said
+    }
+
+    fn of_all(words: &[String]) -> Said {
         let mut said = Said::default();
         for word in words {
             let words: Vec<&str> = word.split(' ').collect();
@@ -320,7 +326,6 @@ impl Said {
                 _ => {}
             }
         }
-        said.has.retain(|had| had.offset < LEN);
         said
     }
 }
@@ -612,6 +617,123 @@ fn who_dies_over_a_claim_without_a_range_keeps_nobody_from_the_end() {
             drop((reader, file));
             assert_nothing_left(&id.to_string());
         }
+    }
+}
+
+// ---- Many deaths ----
+
+/// Blocks of the file that many die over.
+const MANY: u64 = 20_000;
+
+/// Works until the file is at its end, whoever dies meanwhile.
+fn toil(what: &str, args: &[String]) {
+    let file = open(id_of(args), wait_of(&args[2]));
+    let len = BLOCK as usize;
+    if what == "Writer" {
+        let mut writer = file.writer().unwrap();
+        loop {
+            match writer.claim() {
+                Ok(space) if space.offset() >= MANY * BLOCK => space.complete(0).unwrap(),
+                Ok(mut space) => {
+                    let (offset, again) = (space.offset(), space.again());
+                    tell("has", offset, again);
+                    space.copy_from(0, &bytes(offset, len));
+                    space.complete(len).unwrap();
+                    tell("done", offset, again);
+                }
+                Err(Error::Finished { .. }) => match writer.finish() {
+                    Ok(()) => break,
+                    Err(Error::Unfilled { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                },
+                Err(Error::PeerDied { .. } | Error::Disconnected { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    } else {
+        let mut reader = file.reader().unwrap();
+        loop {
+            match reader.claim() {
+                Ok(Some(block)) => {
+                    let (offset, again) = (block.offset(), block.again());
+                    assert!(block.to_vec() == bytes(offset, len), "other bytes at {offset}");
+                    tell("has", offset, again);
+                    block.complete().unwrap();
+                    tell("done", offset, again);
+                }
+                Ok(None) => break,
+                Err(Error::PeerDied { .. } | Error::Disconnected { .. } | Error::Unfilled { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// `ANTIPHON_ROUNDS=<n>` does it n times.
+#[test]
+fn any_of_many_may_die_at_any_time_and_nothing_is_lost_or_comes_twice_unmarked() {
+    const DEATHS: i64 = 40;
+    let test = this_test!();
+    if let Some((what, args)) = role() {
+        return toil(&what, &args);
+    }
+    let rounds = std::env::var("ANTIPHON_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
+    for (round, wait) in (0..rounds).flat_map(|round| [(round, Wait::Adaptive), (round, Wait::Park)]) {
+        let _watchdog = Watchdog::new(format!("many deaths {wait:?}"), Duration::from_secs(120));
+        let id = unique();
+        let file = create(id, 8);
+        let left = AtomicI64::new(DEATHS);
+        // One place at a side: the next comes when the last is dead.
+        let fill_a_place = |side: Side, seed: u64| {
+            let mut dice = support::Dice::new(seed);
+            let words = [id.session.to_string(), id.file.to_string(), format!("{wait:?}")];
+            let mut lives = Vec::new();
+            loop {
+                let worker = Peer::start(test, &format!("{side:?}"), &words.each_ref().map(String::as_str));
+                if left.fetch_sub(1, Ordering::Relaxed) > 0 {
+                    // Not for something to happen: it shall die anywhere in its work.
+                    std::thread::sleep(Duration::from_micros(5000 + dice.below(25_000)));
+                    worker.signal(libc::SIGKILL);
+                }
+                let end = outlive(worker);
+                lives.push((Said::of_all(&end.words), end.was_killed));
+                if !end.was_killed {
+                    return lives;
+                }
+            }
+        };
+        let (writers, readers) = std::thread::scope(|scope| {
+            let fill_a_place = &fill_a_place;
+            let writers: Vec<_> =
+                (0..3).map(|nth| scope.spawn(move || fill_a_place(Side::Writer, 6 * round + nth))).collect();
+            let readers: Vec<_> =
+                (3..6).map(|nth| scope.spawn(move || fill_a_place(Side::Reader, 6 * round + nth))).collect();
+            let lives = |places: Vec<std::thread::ScopedJoinHandle<'_, Vec<(Said, bool)>>>| -> Vec<_> {
+                places.into_iter().flat_map(|place| place.join().unwrap()).collect()
+            };
+            (lives(writers), lives(readers))
+        });
+        let killed = |lives: &[(Said, bool)]| lives.iter().filter(|(_, was_killed)| *was_killed).count();
+        println!("{wait:?}: {} writers and {} readers were killed", killed(&writers), killed(&readers));
+        for lives in [&writers, &readers] {
+            let (mut unmarked, mut has, mut done) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+            for (said, _) in lives {
+                said.has
+                    .iter()
+                    .filter(|had| !had.again)
+                    .for_each(|had| *unmarked.entry(had.offset).or_insert(0) += 1);
+                has.extend(said.has.iter().map(|had| had.offset));
+                said.done.iter().for_each(|offset| *done.entry(*offset).or_insert(0) += 1);
+            }
+            assert!(unmarked.values().all(|count| *count == 1), "twice unmarked");
+            assert!(done.values().all(|count| *count == 1), "done twice");
+            // Whoever was killed had one block in hand that it could not tell of, or not that it was done.
+            let deaths = killed(lives) as u64;
+            assert!(has.len() as u64 + deaths >= MANY, "{} of {MANY}", has.len());
+            assert!(done.len() as u64 + deaths >= MANY, "{} of {MANY}", done.len());
+        }
+        drop(file);
+        assert_nothing_left(&id.to_string());
     }
 }
 
