@@ -4,7 +4,7 @@
 mod support;
 
 use antiphon::blocks::{BlockFile, BlockFileOptions, Claimed, FileId, Reader, Writer};
-use antiphon::{Error, Wait};
+use antiphon::{Channel, ChannelOptions, Error, Wait};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -334,5 +334,34 @@ fn a_dead_writers_range_is_filled_by_the_next_and_a_dead_readers_block_is_read_a
     block.complete().unwrap();
     assert!(reader.claim().unwrap().is_none());
     drop((writer, reader, file));
+    assert_nothing_left(id);
+}
+
+#[test]
+fn what_stands_in_a_block_or_a_message_makes_no_other_kind_of_it() {
+    let _watchdog = Watchdog::new("other kind", PATIENCE);
+    let id = unique();
+    let file = options(4096, 4).create(id, b"kind").unwrap();
+    let mut writer = file.writer().unwrap();
+    // As a channel begins that is being made.
+    let mut space = writer.claim().unwrap();
+    space.copy_from(0, b"antiph..");
+    space.complete(8).unwrap();
+    for refused in [Channel::create(&id.to_string()).map(drop), Channel::unlink(&id.to_string())] {
+        assert!(matches!(refused, Err(Error::NotAChannel { .. })), "{refused:?}");
+    }
+    assert!(BlockFile::open(id).is_ok());
+    let mut reader = file.reader().unwrap();
+    reader.claim().unwrap().unwrap().complete().unwrap();
+    drop((reader, writer, file));
+    // Where a block file's state would stand.
+    let channel = ChannelOptions::new().capacity(64 << 10).create(&id.to_string()).unwrap();
+    let mut publisher = channel.publisher().unwrap();
+    publisher.publish(&[b"antiph..".as_slice(), &[0; 20_000]].concat()).unwrap();
+    for refused in [BlockFile::create(id, b"kind").map(drop), BlockFile::unlink(id)] {
+        assert!(matches!(refused, Err(Error::NotAChannel { .. })), "{refused:?}");
+    }
+    assert!(channel.consumer().unwrap().try_consume().unwrap().is_some());
+    drop((publisher, channel));
     assert_nothing_left(id);
 }

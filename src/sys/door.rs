@@ -577,7 +577,7 @@ impl Entering<'_> {
         // EDGE made (acquire): everything that the maker filled in.
         match identity.magic.load(Acquire) {
             magic if magic == self.kind.magic => {}
-            MAKING => return Ok(Standing::HalfMade),
+            MAKING if mapping.is_blank_elsewhere() => return Ok(Standing::HalfMade),
             0 if mapping.is_blank() => return Ok(Standing::HalfMade),
             _ => return Err(not_a_channel(name, "it does not begin as a channel does")),
         }

@@ -150,14 +150,23 @@ impl Mapping {
         unsafe { &*head }
     }
 
-    /// Whether nothing was ever written to the first page of a head, wherever one may stand: another floor's region is
-    /// none that was never made.
+    /// Whether nothing was ever written to the head's first page, and to where another floor's would stand: another
+    /// floor's region is none that was never made.
     pub(crate) fn is_blank(&self) -> bool {
+        self.is_blank_at(self.head) && self.is_blank_elsewhere()
+    }
+
+    /// Whether nothing was ever written to where another floor's head would stand: whatever says here that it is being
+    /// made may be what somebody has put into another floor's payload.
+    pub(crate) fn is_blank_elsewhere(&self) -> bool {
+        let heads = [HeadAt::Start, HeadAt::End].map(|head| head.offset(self.len));
+        heads.into_iter().filter(|head| *head != self.head).all(|head| self.is_blank_at(head))
+    }
+
+    fn is_blank_at(&self, offset: usize) -> bool {
         let mut page = [0; 4096];
-        [HeadAt::Start, HeadAt::End].iter().all(|head| {
-            self.read(head.offset(self.len), &mut page);
-            page == [0; 4096]
-        })
+        self.read(offset, &mut page);
+        page == [0; 4096]
     }
 
     /// Copies `from` behind `offset`.
