@@ -527,8 +527,8 @@ impl fmt::Display for Error {
                     write!(f, " and {have} are free")?;
                 }
                 let less = match Sort::of(name) {
-                    Sort::BlockFile => "smaller or fewer blocks",
-                    _ => "a smaller capacity",
+                    Sort::Channel => "a smaller capacity",
+                    Sort::BlockFile | Sort::Session => "smaller or fewer blocks",
                 };
                 write!(f, "; choose {less}, remove what is left over, or enlarge the file system (/dev/shm on Linux)")
             }
