@@ -470,8 +470,13 @@ fn any_file_is_given_to_one_reader_until_that_one_has_gone() {
     let host = host(id);
     let session = Session::connect(id).unwrap();
     let mut writers = [&b"one"[..], b"two"].map(|name| session.write(name).unwrap());
-    let first = session.read_any().unwrap().unwrap();
+    // Somebody who was given the first, and does not read it yet.
+    let channel = Channel::open(&format!("{id:016X}")).unwrap();
+    let given = channel.publisher_timeout(PATIENCE).unwrap().call(b"ask1\x05\0\0\0").unwrap();
+    assert!(given.ends_with(b"one"), "{given:?}");
+    drop(channel);
     let second = session.read_any().unwrap().unwrap();
+    let first = session.read(b"one").unwrap();
     assert_eq!((first.name(), second.name()), (&b"one"[..], &b"two"[..]));
     assert!(session.read_any().unwrap().is_none());
     drop(second);
@@ -732,6 +737,104 @@ fn a_hostile_caller_is_answered_or_dropped_and_the_host_goes_on() {
     drop(seat);
     session.files().unwrap();
     drop((region, channel, host));
+    assert_nothing_left(id);
+}
+
+#[test]
+fn a_hostile_host_is_found_out() {
+    let _watchdog = Watchdog::new("hostile host", PATIENCE);
+    let id = unique();
+    let channel = Channel::create(&format!("{id:016X}")).unwrap();
+    let mut consumer = channel.consumer().unwrap();
+    let reply = |kind: u32, rest: &[u8]| [b"ans1", &kind.to_le_bytes()[..], rest].concat();
+    let listed = |more: u8, numbers: &[u32]| {
+        let mut parts = vec![more];
+        parts.extend((numbers.len() as u32).to_le_bytes());
+        numbers.iter().for_each(|number| parts.extend([&number.to_le_bytes()[..], &[0; 16]].concat()));
+        reply(3, &parts)
+    };
+    let mut lies = vec![
+        vec![],
+        b"ans1".to_vec(),
+        reply(0, &[]),
+        reply(6, &[]),
+        reply(2, &[0; 11]),
+        listed(0, &[7, 7]),
+        listed(0, &[8, 7]),
+        listed(1, &[7]), // Again and again.
+        reply(3, &[0, 0xff, 0xff, 0xff, 0xff]),
+        reply(4, &[0xff; 43]),
+        reply(4, &[0xff; 5000]),
+        reply(5, &[7; 1021]),
+        vec![0; 200_000],
+    ];
+    let (sure, mut dice) = (lies.len(), Dice::new(11));
+    lies.extend(
+        (0..200).map(|nth| reply(nth % 6, &(0..dice.below(200)).map(|_| dice.roll() as u8).collect::<Vec<_>>())),
+    );
+    let hello = reply(1, &[]);
+    thread::scope(|scope| {
+        let (send, lie) = std::sync::mpsc::channel::<Vec<u8>>();
+        scope.spawn(move || {
+            let mut now = hello;
+            loop {
+                now = lie.try_iter().last().unwrap_or(now);
+                match consumer.consume() {
+                    Ok(message) if message.view().to_vec().starts_with(b"end") => return,
+                    Ok(message) => drop(message.reply(&now)),
+                    Err(_) => {}
+                }
+            }
+        });
+        let session = Session::connect(id).unwrap().patience(Duration::from_millis(20));
+        for (nth, lie) in lies.into_iter().enumerate() {
+            send.send(lie).unwrap();
+            // One that was sent before this call is what it gets, or the next one does.
+            let _ = session.files();
+            let file = FileId { session: id, file: 7 };
+            let files = session.patience(PATIENCE).files();
+            assert!(nth >= sure || matches!(files, Err(Error::Corrupt { .. })), "{nth}: {files:?}");
+            let errors = [
+                session.identify(b"x").err(),
+                session.state(file).err(),
+                session.write(b"x").err(),
+                session.read(b"x").err(),
+            ];
+            errors.into_iter().flatten().for_each(|error| assert!(!error.to_string().is_empty()));
+        }
+        let mut publisher = channel.publisher_timeout(PATIENCE).unwrap();
+        publisher.publish(b"end").unwrap();
+    });
+    drop(channel);
+    assert_nothing_left(id);
+}
+
+#[test]
+fn a_forked_child_asks_as_its_parent_does() {
+    if let Some((_, args)) = role() {
+        let session = Session::connect(args[0].parse().unwrap()).unwrap();
+        let writer = session.write(b"the parent's").unwrap();
+        // SAFETY: the child asks and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let is_asked = session.identify(b"the parent's").is_ok_and(|parts| parts[0].id == writer.id());
+            drop(writer); // It is the parent's.
+            // SAFETY: ends the process, and nothing of the parent's runs.
+            unsafe { libc::_exit(if is_asked { 0 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of ours, and a place for the answer.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        assert_eq!(status, 0);
+        let state = session.state(writer.id()).unwrap();
+        assert!(state.holders.iter().any(|holder| holder.writes && holder.pid == std::process::id()));
+        return;
+    }
+    let _watchdog = Watchdog::new("forked", PATIENCE);
+    let id = unique();
+    let host = host(id);
+    Peer::start(this_test!(), "forks", &[&id.to_string()]).succeed();
+    drop(host);
     assert_nothing_left(id);
 }
 

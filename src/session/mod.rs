@@ -100,6 +100,8 @@ const SHORT: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// No host has more files than this open.
+const MOST_FILES: usize = 1 << 16;
 /// Bytes of a name that an error shows.
 const SHOWN_BYTES: usize = 80;
 
@@ -229,7 +231,7 @@ impl Session {
             };
             match FileWriter::open(self, self.part(file, came)) {
                 // It was finished and read in between.
-                Err(Error::NotFound { .. }) if !call.deadline.is_over() => {}
+                Err(Error::NotFound { .. }) if !call.deadline.is_over() => std::thread::sleep(SHORT),
                 opened => return opened,
             }
         }
@@ -252,7 +254,8 @@ impl Session {
         loop {
             self.wait_for(name, deadline.left())?;
             match self.read(name) {
-                Err(Error::NoFile { .. }) if !deadline.is_over() => {} // Read by others in between.
+                // Read by others in between.
+                Err(Error::NoFile { .. }) if !deadline.is_over() => std::thread::sleep(SHORT),
                 opened => return opened,
             }
         }
@@ -279,7 +282,9 @@ impl Session {
             };
             let Some(any) = parts.into_iter().next() else { return Ok(None) };
             match self.read(&any.name) {
-                Err(Error::NoFile { .. } | Error::Cancelled { .. }) if !call.deadline.is_over() => {}
+                Err(Error::NoFile { .. } | Error::Cancelled { .. }) if !call.deadline.is_over() => {
+                    std::thread::sleep(SHORT);
+                }
                 opened => return opened.map(Some),
             }
         }
@@ -401,9 +406,10 @@ impl Session {
             let Reply::Parts { has_more, parts } = self.ask(call, &request(after))? else {
                 return Err(self.unexpected());
             };
-            // Numbers that do not grow would never end.
+            // Numbers that do not grow would never end, nor would as many as there are numbers.
             let mut before = after;
-            if !parts.iter().all(|part| part.file > std::mem::replace(&mut before, part.file)) {
+            let do_grow = parts.iter().all(|part| part.file > std::mem::replace(&mut before, part.file));
+            if !do_grow || all.len() + parts.len() > MOST_FILES {
                 return Err(self.unexpected());
             }
             let goes_on = has_more && !parts.is_empty();

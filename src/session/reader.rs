@@ -20,6 +20,8 @@ const ASKING: Duration = Duration::from_millis(100);
 ///
 /// Threads each have their own, by [`Session::read`]; so have processes. Each block comes to one of them.
 ///
+/// Dropped, it lets the host know, for which it waits a tenth of a second at most.
+///
 /// # Peer death
 /// As of [`Reader`], for each part. Whether the session's host lives is nothing to it: whether there are more parts it
 /// then finds out by itself.

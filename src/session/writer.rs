@@ -10,6 +10,8 @@ use std::ops::{Deref, DerefMut};
 /// [Finish](Writer::finish) it when everything is written. Dropped without that it stays open, for whoever opens it
 /// next.
 ///
+/// Dropped, it lets the host know, for which it waits a tenth of a second at most.
+///
 /// # Peer death
 /// As of [`Writer`]; whether the session's host lives is nothing to it.
 #[derive(Debug)]
