@@ -180,7 +180,7 @@ fn names_of_any_bytes_are_kept_apart() {
     for (name, writer) in names.iter().zip(&mut writers) {
         let parts = session.identify(name).unwrap();
         assert_eq!(parts.iter().map(|part| part.id).collect::<Vec<_>>(), [writer.id()]);
-        assert_eq!(session.wait_for(name, Duration::ZERO).unwrap(), parts);
+        assert_eq!(session.wait_for(name, PATIENCE).unwrap(), parts);
         let mut space = writer.claim().unwrap();
         let len = space.copy_from(0, &name[..name.len().min(BLOCK)]);
         space.complete(len).unwrap();
@@ -927,6 +927,50 @@ mod steps {
             assert_eq!((files[0].parts[0].id, files[0].parts[0].offset), (writer.id(), 12_345), "{step}");
             write_all(&mut writer, 12_345 + 10_000);
             assert_whole(&read_all(&mut session.read(b"once").unwrap()), 12_345, 22_345);
+            drop((writer, next));
+            assert_nothing_left(id);
+        }
+    }
+
+    /// Where a host is while it lets go of a file.
+    const STEPS_OF_LETTING_GO: &[&str] = &[
+        "detach:at-the-door",
+        "detach:left",
+        "detach:unlocked",
+        "unlink:marked",
+        "unlink:bell-gone",
+        "unlink:bells-gone",
+        "unlink:region-gone",
+    ];
+
+    #[test]
+    fn a_host_killed_at_any_step_of_letting_go_of_a_file_leaves_it_to_the_next() {
+        if let Some((_, args)) = role() {
+            die_at(&args[1]);
+            let _host = host(args[0].parse().unwrap());
+            say("hosts");
+            hear();
+            IS_ARMED.store(true, Ordering::Relaxed);
+            say("armed");
+            hear();
+            return;
+        }
+        let _watchdog = Watchdog::new("steps of letting go", PATIENCE);
+        for step in STEPS_OF_LETTING_GO {
+            let id = unique();
+            let mut victim = Peer::start(this_test!(), "host", &[&id.to_string(), step]);
+            victim.expect("hosts");
+            let session = Session::connect(id).unwrap();
+            let writer = session.write(b"let go of").unwrap();
+            session.cancel(b"let go of", "it is enough").unwrap();
+            victim.tell("arm");
+            victim.expect("armed");
+            drop(writer);
+            assert!(!victim.end().success(), "{step} is not come to");
+            let next = host(id);
+            let mut writer = session.write(b"let go of").unwrap();
+            write_all(&mut writer, 10_000);
+            assert_whole(&read_all(&mut session.read(b"let go of").unwrap()), 0, 10_000);
             drop((writer, next));
             assert_nothing_left(id);
         }
