@@ -59,24 +59,24 @@ pub enum Error {
     },
     /// Nothing has this name.
     NotFound {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
     },
     /// A living process holds what has this name.
     InUse {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// A holder's process id, as its own pid namespace knows it.
         pid: u32,
     },
     /// The channel is persistent and holds a message that nobody has consumed: `create` would lose it.
     HoldsMessage {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
     },
     /// A living process sits in this seat.
     SeatTaken {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// `publisher`, `consumer` or `handle`.
         seat: &'static str,
@@ -85,9 +85,9 @@ pub enum Error {
     },
     /// The process at the other end is dead.
     PeerDied {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
-        /// `publisher` or `consumer`.
+        /// `publisher` or `consumer`; of a block file `writer` or `reader`; of a session `host`.
         peer: &'static str,
         /// The dead process's id, as its own pid namespace knew it; 0 where another sits in its seat by now.
         pid: u32,
@@ -98,9 +98,9 @@ pub enum Error {
     },
     /// The other end left in order.
     Disconnected {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
-        /// `publisher` or `consumer`.
+        /// `publisher` or `consumer`; of a block file `writer` or `reader`; of a session `host`.
         peer: &'static str,
         /// What became of the message in hand: a consumer that panicked with a call may have acted on it before it
         /// left.
@@ -110,7 +110,7 @@ pub enum Error {
     },
     /// The time was up.
     TimedOut {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// What was being done.
         call: &'static str,
@@ -119,7 +119,7 @@ pub enum Error {
     },
     /// The other end gave up in the middle of a long message or reply.
     Aborted {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// Which end gave up.
         peer: &'static str,
@@ -128,17 +128,17 @@ pub enum Error {
     },
     /// The consumer dropped the call without an answer.
     NoReply {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
     },
     /// A reply was given to a message that asked for none.
     NotACall {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
     },
     /// The caller no longer waits for this reply: its time was up, or it is dead.
     CallerGone {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
     },
     /// The block file is ending: no range is given any more.
@@ -160,9 +160,30 @@ pub enum Error {
         /// Which bytes of the file.
         ranges: Vec<std::ops::Range<u64>>,
     },
+    /// No living host answers for the session.
+    NoHost {
+        /// The session's id, as it is printed: sixteen digits.
+        session: String,
+    },
+    /// The session has no file of this name, or has none any more.
+    NoFile {
+        /// The session's id, as it is printed.
+        session: String,
+        /// The file's name, as it is printed: what is no letter is escaped, what is long is cut.
+        file: String,
+    },
+    /// The host could not do what it was asked to do.
+    Refused {
+        /// The session's id, as it is printed.
+        session: String,
+        /// What it was asked to do.
+        call: &'static str,
+        /// Why not, in the host's words.
+        why: String,
+    },
     /// Too many bytes for what was asked.
     TooLong {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// What was being done.
         call: &'static str,
@@ -173,7 +194,7 @@ pub enum Error {
     },
     /// The shared-memory file system is full.
     NoSpace {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// Bytes that the region needs.
         need: u64,
@@ -182,7 +203,7 @@ pub enum Error {
     },
     /// The region was made by something that works differently.
     Incompatible {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// What differs.
         what: &'static str,
@@ -193,21 +214,21 @@ pub enum Error {
     },
     /// What has this name is not a channel.
     NotAChannel {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// How that was seen.
         why: &'static str,
     },
     /// Another channel's name is shortened to the same name of the operating system.
     NameCollision {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// The name of the channel that stands there.
         theirs: String,
     },
     /// The system refuses access.
     NotPermitted {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// The system's call that was refused.
         call: &'static str,
@@ -216,19 +237,19 @@ pub enum Error {
     },
     /// The other end, or a stranger, wrote what no peer that keeps the protocol writes.
     Corrupt {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// What was found.
         what: &'static str,
     },
     /// The handle was made before a fork and used in the child.
     Forked {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
     },
     /// Another process has been creating, opening or removing this name for too long.
     Stuck {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
     },
     /// The census was asked to remove what it does not remove.
@@ -240,7 +261,7 @@ pub enum Error {
     },
     /// A call of the operating system failed.
     System {
-        /// The channel's name.
+        /// The name of the channel, of the block file or of the session.
         name: String,
         /// The system's call.
         call: &'static str,
@@ -255,7 +276,9 @@ impl Error {
         use io::ErrorKind as Kind;
         match self {
             Error::BadName { .. } | Error::BadOption { .. } | Error::TooLong { .. } => Kind::InvalidInput,
-            Error::NotFound { .. } => Kind::NotFound,
+            Error::NotFound { .. } | Error::NoFile { .. } => Kind::NotFound,
+            Error::NoHost { .. } => Kind::NotConnected,
+            Error::Refused { .. } => Kind::Other,
             Error::InUse { .. } | Error::SeatTaken { .. } => Kind::AddrInUse,
             Error::PeerDied { .. } => Kind::ConnectionReset,
             Error::Disconnected { .. } => Kind::NotConnected,
@@ -324,6 +347,47 @@ fn next(peer: &str, is_final: bool) -> String {
     }
 }
 
+/// What has a name, as far as the name shows it: block files and sessions have names of their own form. Only words hang
+/// on it: a channel may be named like one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Channel,
+    BlockFile,
+    Session,
+}
+
+impl Sort {
+    fn of(name: &str) -> Self {
+        let is_number = |part: &str, digits| {
+            part.len() == digits && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
+        };
+        match name.split_once('-') {
+            None if is_number(name, 16) => Sort::Session,
+            Some((session, file)) if is_number(session, 16) && is_number(file, 8) => Sort::BlockFile,
+            _ => Sort::Channel,
+        }
+    }
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sort::Channel => "channel",
+            Sort::BlockFile => "block file",
+            Sort::Session => "session",
+        })
+    }
+}
+
+/// A thing with its name.
+struct Thing<'n>(&'n str);
+
+impl fmt::Display for Thing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", Sort::of(self.0), self.0)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -335,86 +399,148 @@ impl fmt::Display for Error {
                 write!(f, "the option {option} cannot be {given}: it has to be {wanted}")
             }
             Error::NotFound { name } => {
-                write!(f, "there is no channel {name:?}: create it first, or use open_or_create")
+                let way_out = match Sort::of(name) {
+                    Sort::Channel => "create it first, or use open_or_create",
+                    Sort::BlockFile => "create it first; one that was read to its end is gone",
+                    Sort::Session => "start its host first",
+                };
+                write!(f, "there is no {}: {way_out}", Thing(name))
             }
             Error::Finished { name } => {
-                write!(f, "the block file {name} is ending: whoever finished it wanted nothing more")
+                write!(f, "the block file {name:?} is ending: whoever finished it wanted nothing more")
             }
-            Error::Cancelled { name, reason } => write!(f, "the block file {name} was cancelled: {reason}"),
+            Error::Cancelled { name, reason } => write!(f, "the block file {name:?} was cancelled: {reason}"),
             Error::Unfilled { name, ranges } => {
-                write!(f, "the block file {name} has no bytes ")?;
+                write!(f, "the block file {name:?} has no bytes ")?;
                 for (nth, range) in ranges.iter().enumerate() {
                     write!(f, "{}{} to {}", if nth > 0 { ", " } else { "" }, range.start, range.end)?;
                 }
                 write!(f, ", and who was to write them is gone: a writer that claims gets them first")
             }
-            Error::InUse { name, pid } => write!(
+            Error::NoHost { session } => write!(
                 f,
-                "the channel {name:?} is in use by process {pid}: open it instead, end that process, or choose another name"
+                "no living host answers for session {session:?}: start one, or wait for it with connect_timeout"
             ),
+            Error::NoFile { session, file } => write!(
+                f,
+                "the session {session:?} has no file {file:?}: wait for it with wait_for; one that was read to its end is gone"
+            ),
+            Error::Refused { session, call, why } => {
+                write!(f, "the host of session {session:?} refused to {call}: {why}")
+            }
+            Error::InUse { name, pid } => {
+                let way_out = match Sort::of(name) {
+                    Sort::Session => "connect to it instead, end that process, or choose another id",
+                    _ => "open it instead, end that process, or choose another name",
+                };
+                write!(f, "the {} is in use by process {pid}: {way_out}", Thing(name))
+            }
             Error::HoldsMessage { name } => write!(
                 f,
-                "the persistent channel {name:?} holds a message that nobody has consumed: open it and consume that, or remove it with Channel::unlink"
+                "the persistent {} holds a message that nobody has consumed: open it and consume that, or remove it with Channel::unlink",
+                Thing(name)
             ),
             Error::SeatTaken { name, seat: "handle", pid } => write!(
                 f,
-                "the channel {name:?} has no room for a further handle, process {pid} holds one of them: drop handles that are not needed"
+                "the {} has no room for a further handle, process {pid} holds one of them: drop handles that are not needed",
+                Thing(name)
+            ),
+            Error::SeatTaken { name, pid, .. } if Sort::of(name) == Sort::Session => write!(
+                f,
+                "process {pid} has been in the middle of a call to {} for too long: see whether it is stopped, and end it",
+                Thing(name)
             ),
             Error::SeatTaken { name, seat, pid } => write!(
                 f,
-                "the {seat}'s seat of channel {name:?} is taken by process {pid}: a channel has one publisher and one consumer, use a channel for each pair, or wait for the seat with {seat}_timeout"
+                "the {seat}'s seat of {} is taken by process {pid}: a channel has one publisher and one consumer, use a channel for each pair, or wait for the seat with {seat}_timeout",
+                Thing(name)
             ),
             Error::PeerDied { name, peer, pid, delivered, is_final } => {
-                write!(f, "the {peer} of channel {name:?}")?;
+                write!(f, "the {peer} of {}", Thing(name))?;
                 if *pid != 0 {
                     write!(f, ", process {pid},")?;
                 }
-                let outcome = outcome(*peer == "publisher", delivered);
-                write!(f, " is dead: {outcome}; {}", next(peer, *is_final))
+                match Sort::of(name) {
+                    Sort::Channel => {
+                        let outcome = outcome(*peer == "publisher", delivered);
+                        write!(f, " is dead: {outcome}; {}", next(peer, *is_final))
+                    }
+                    Sort::BlockFile => write!(
+                        f,
+                        " is dead: what it had in hand goes to the next {peer}; the next call waits for that one"
+                    ),
+                    Sort::Session => {
+                        write!(f, " is dead: repeat the call, which does no harm twice; {}", next(peer, *is_final))
+                    }
+                }
             }
-            Error::Disconnected { name, peer, delivered, is_final } => {
-                let outcome = outcome(*peer == "publisher", delivered);
-                write!(f, "the {peer} of channel {name:?} has left: {outcome}; {}", next(peer, *is_final))
-            }
+            Error::Disconnected { name, peer, delivered, is_final } => match Sort::of(name) {
+                Sort::Channel => {
+                    let outcome = outcome(*peer == "publisher", delivered);
+                    write!(f, "the {peer} of {} has left: {outcome}; {}", Thing(name), next(peer, *is_final))
+                }
+                Sort::BlockFile => write!(
+                    f,
+                    "the last {peer} of {} has left it before its end; {}",
+                    Thing(name),
+                    next(peer, *is_final)
+                ),
+                Sort::Session => {
+                    write!(f, "the {peer} of {} has left; {}", Thing(name), next(peer, *is_final))
+                }
+            },
             Error::TimedOut { name, call, delivered } => {
-                let outcome = outcome(matches!(*call, "consume" | "reply"), delivered);
-                write!(f, "{call} on channel {name:?} ran out of time: {outcome}")
+                let outcome: &dyn fmt::Display = match Sort::of(name) {
+                    Sort::Channel => outcome(matches!(*call, "consume" | "reply"), delivered),
+                    Sort::BlockFile => &"nothing is lost, call it again",
+                    Sort::Session => &"repeat it, which does no harm twice",
+                };
+                write!(f, "{call} on {} ran out of time: {outcome}", Thing(name))
             }
             Error::Aborted { name, peer, delivered } => {
                 let outcome = outcome(*peer == "publisher", delivered);
                 write!(
                     f,
-                    "the {peer} of channel {name:?} gave up in the middle of a long message or reply: {outcome}; give both ends more time"
+                    "the {peer} of {} gave up in the middle of a long message or reply: {outcome}; give both ends more time",
+                    Thing(name)
                 )
             }
             Error::NoReply { name } => {
-                write!(f, "the consumer of channel {name:?} dropped the call without an answer: have it call reply")
+                write!(f, "the consumer of {} dropped the call without an answer: have it call reply", Thing(name))
             }
             Error::NotACall { name } => write!(
                 f,
-                "this message on channel {name:?} was published and asks for no reply: ask is_call first, or send it with call"
+                "this message on {} was published and asks for no reply: ask is_call first, or send it with call",
+                Thing(name)
             ),
             Error::CallerGone { name } => write!(
                 f,
-                "the caller on channel {name:?} no longer waits for this reply: drop it and consume the next message"
+                "the caller on {} no longer waits for this reply: drop it and consume the next message",
+                Thing(name)
             ),
             Error::TooLong { name, call, len, limit } => {
-                write!(f, "{call} of {len} bytes on channel {name:?} is too long: the limit is {limit}")
+                write!(f, "{call} of {len} bytes on {} is too long: the limit is {limit}", Thing(name))
             }
             Error::NoSpace { name, need, have } => {
-                write!(f, "no space for channel {name:?}: {need} bytes of shared memory are needed")?;
+                write!(f, "no space for {}: {need} bytes of shared memory are needed", Thing(name))?;
                 if let Some(have) = have {
                     write!(f, " and {have} are free")?;
                 }
-                f.write_str("; choose a smaller capacity, remove what is left over, or enlarge the file system (/dev/shm on Linux)")
+                let less = match Sort::of(name) {
+                    Sort::Channel => "a smaller capacity",
+                    Sort::BlockFile | Sort::Session => "smaller or fewer blocks",
+                };
+                write!(f, "; choose {less}, remove what is left over, or enlarge the file system (/dev/shm on Linux)")
             }
             Error::Incompatible { name, what, theirs, ours } => write!(
                 f,
-                "the channel {name:?} was made with {what} {theirs} and this process has {ours}: use the same build at both ends"
+                "the {} was made with {what} {theirs} and this process has {ours}: use the same build at both ends",
+                Thing(name)
             ),
             Error::NotAChannel { name, why } => write!(
                 f,
-                "what has the name {name:?} is not a channel: {why}; choose another name, or remove that object with the program that made it"
+                "what has the name {name:?} is not a {}: {why}; choose another name, or remove that object with the program that made it",
+                Sort::of(name)
             ),
             Error::NameCollision { name, theirs } => write!(
                 f,
@@ -422,23 +548,28 @@ impl fmt::Display for Error {
             ),
             Error::NotPermitted { name, call, source } => write!(
                 f,
-                "{call} for channel {name:?} was refused ({source}): it belongs to another user, or its mode keeps this one out"
+                "{call} for {} was refused ({source}): it belongs to another user, or its mode keeps this one out",
+                Thing(name)
             ),
             Error::Corrupt { name, what } => write!(
                 f,
-                "the shared memory of channel {name:?} holds {what}, which no peer that keeps the protocol writes: end both sides and create it anew"
+                "the shared memory of {} holds {what}, which no peer that keeps the protocol writes: end both sides and create it anew",
+                Thing(name)
             ),
             Error::Forked { name } => write!(
                 f,
-                "this handle of channel {name:?} was made before a fork: open the channel again in the child"
+                "this handle of {} was made before a fork: open the {} again in the child",
+                Thing(name),
+                Sort::of(name)
             ),
             Error::Stuck { name } => write!(
                 f,
-                "another process has been creating, opening or removing channel {name:?} for too long: see whether it is stopped, and end it"
+                "another process has been creating, opening or removing {} for too long: see whether it is stopped, and end it",
+                Thing(name)
             ),
             Error::NotRemoved { name, why } => write!(f, "{name:?} was not removed: {why}"),
             Error::System { name, call, source } => {
-                write!(f, "{call} for channel {name:?} failed: {source}")
+                write!(f, "{call} for {} failed: {source}", Thing(name))
             }
         }
     }

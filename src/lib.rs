@@ -9,6 +9,8 @@
 //! | room | what is in it | stands on |
 //! |---|---|---|
 //! | [`census`] | what exists on this machine, who holds it, what is left over; removing that | `sys`, `channel`, `blocks` |
+//! | [`session`] | block files by their names, and who hosts them: [`Session`](session::Session) | `sys`, `bell`, `channel`, `blocks` |
+//! | [`blocks`] | files of blocks that are claimed and completed: [`BlockFile`](blocks::BlockFile) | `sys`, `bell` |
 //! | [`channel`] | the turn over one region and two bells: [`Publisher`], [`Consumer`] | `sys`, `bell` |
 //! | `bell` | who sleeps on a bell, and the tick; [`Wait`] | `sys` |
 //! | `limits` | what this machine can do, for measuring; feature `limits` | `sys` |
@@ -30,6 +32,7 @@ pub mod limits;
 #[doc(hidden)]
 pub mod machine;
 mod name;
+pub mod session;
 #[cfg(feature = "steps")]
 #[doc(hidden)]
 pub mod steps;

@@ -182,3 +182,46 @@ fn errors_that_need_more_say_what_to_do() {
     check(error(Error::Stuck { name: name() }), "Stuck", "frames", "see whether it is stopped");
     check(error(Error::System { name: name(), call: "mmap", source: source() }), "System", "frames", "mmap for");
 }
+
+/// What a block file and a session are called by their names' form, and what is to be done about them.
+#[test]
+fn errors_of_block_files_and_sessions_speak_of_them() {
+    let (file, session) = ("000000000A571F08-00000007", "000000000A571F08");
+    let name = |name: &str| name.to_owned();
+    let (delivered, is_final, pid) = (Delivered::No, false, 7);
+    let died = |of, peer| Error::PeerDied { name: name(of), peer, pid, delivered, is_final };
+    let left = |of, peer| Error::Disconnected { name: name(of), peer, delivered, is_final };
+    let late = |of, call| Error::TimedOut { name: name(of), call, delivered };
+    let space = Error::NoSpace { name: name(file), need: 1 << 30, have: Some(0) };
+    for (error, variant, of, way_out) in [
+        (died(file, "writer"), "PeerDied", file, "goes to the next writer"),
+        (died(session, "host"), "PeerDied", session, "repeat the call, which does no harm twice"),
+        (left(file, "writer"), "Disconnected", file, "the next call waits for the next writer"),
+        (left(session, "host"), "Disconnected", session, "the next call waits for the next host"),
+        (late(file, "claim"), "TimedOut", file, "call it again"),
+        (late(session, "files"), "TimedOut", session, "repeat it"),
+        (Error::NotFound { name: name(file) }, "NotFound", file, "create it first"),
+        (Error::NotFound { name: name(session) }, "NotFound", session, "start its host first"),
+        (Error::InUse { name: name(file), pid }, "InUse", file, "open it instead"),
+        (Error::InUse { name: name(session), pid }, "InUse", session, "connect to it instead"),
+        (space, "NoSpace", file, "choose smaller or fewer blocks"),
+        (Error::NoHost { session: name(session) }, "NoHost", session, "connect_timeout"),
+        (Error::NoFile { session: name(session), file: name("x") }, "NoFile", session, "wait_for"),
+        (
+            Error::Refused { session: name(session), call: "write", why: name("it is full") },
+            "Refused",
+            session,
+            "it is full",
+        ),
+        (Error::Forked { name: name(file) }, "Forked", file, "open the block file again in the child"),
+        (
+            Error::SeatTaken { name: name(session), seat: "publisher", pid },
+            "SeatTaken",
+            session,
+            "see whether it is stopped",
+        ),
+    ] {
+        assert!(!error.to_string().contains("channel"), "{error}");
+        check(Err::<(), _>(error), variant, of, way_out);
+    }
+}

@@ -8,13 +8,26 @@ use support::{Watchdog, assert_nothing_left};
 /// `cargo test` builds the examples beside the tests. Whatever the example does, it leaves none of its names, which end in
 /// its pid and begin with `names`.
 fn run(example: &str, args: &[&str], names: &str) -> Output {
+    let mut stem = String::new();
+    let output = run_and(example, args, |pid| stem = format!("{names}-{pid}"));
+    assert_nothing_left(&stem);
+    output
+}
+
+fn run_and(example: &str, args: &[&str], tell: impl FnOnce(u32)) -> Output {
     let tests = std::env::current_exe().unwrap();
     let built: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples").join(example);
     let child = Command::new(&built).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.unwrap_or_else(|error| panic!("{}: {error}; run all of cargo test", built.display()));
-    let stem = format!("{names}-{}", child.id());
-    let output = child.wait_with_output().unwrap();
-    assert_nothing_left(&stem);
+    tell(child.id());
+    child.wait_with_output().unwrap()
+}
+
+/// The same of an example whose block file is the first of a session that has its pid for its id.
+fn run_with_blocks(example: &str) -> Output {
+    let mut pid = 0;
+    let output = run_and(example, &[], |child| pid = child);
+    assert_nothing_left(&format!("{pid:016X}-00000001"));
     output
 }
 
@@ -100,9 +113,46 @@ fn send_file_touches_nothing_where_it_has_no_file_to_send() {
 }
 
 #[test]
+fn work_pool_loses_no_job_though_a_worker_is_killed() {
+    let _watchdog = Watchdog::new("work_pool", support::PATIENCE);
+    let said = text(&run_with_blocks("work_pool"));
+    assert!(said.contains("is killed over job 10"), "{said}");
+    assert_eq!(said.matches("does job 10 again").count(), 1, "{said}");
+    assert!(said.contains("500 jobs, 500 done, 500 rightly; 3 of 4 workers have ended well"), "{said}");
+}
+
+#[test]
+fn sparse_writers_write_one_file_and_its_hole() {
+    let _watchdog = Watchdog::new("sparse_writers", support::PATIENCE);
+    let said = text(&run_and("sparse_writers", &[], drop));
+    let session = said.lines().find_map(|line| line.strip_prefix("session ")).unwrap();
+    let left = std::fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok);
+    let left: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().contains(session)).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_nothing_left(session);
+    assert!(said.contains("writer  5000001 bytes from 0 on"), "{said}");
+    assert!(said.contains("writer  5000001 bytes from 1073741824 on"), "{said}");
+    assert!(said.contains("file    1078741825 bytes, all right"), "{said}");
+}
+
+#[test]
+fn hand_over_hands_every_frame_over_in_place() {
+    let _watchdog = Watchdog::new("hand_over", support::PATIENCE);
+    let said = text(&run_with_blocks("hand_over"));
+    assert!(said.contains("100 frames, all whole and in order: 122880000 bytes"), "{said}");
+}
+
+#[test]
 fn examples_refuse_arguments_that_they_do_not_know() {
-    let examples =
-        [("call_and_answer", "call"), ("many_callers", "desk"), ("worker_restarted", "jobs"), ("send_file", "file")];
+    let examples = [
+        ("call_and_answer", "call"),
+        ("many_callers", "desk"),
+        ("worker_restarted", "jobs"),
+        ("send_file", "file"),
+        ("work_pool", "none"),
+        ("sparse_writers", "none"),
+        ("hand_over", "none"),
+    ];
     for (example, names) in examples {
         let output = run(example, &["what"], names);
         assert!(!output.status.success());

@@ -225,6 +225,22 @@ impl Shared {
         }
     }
 
+    /// Who sits in the seats of those who have it open.
+    pub(crate) fn sitters(&self) -> Result<Vec<(SeatNumber, Sitter)>, Error> {
+        let look = |number| Ok((number, self.look_at(number, Care::LockAndPid)?));
+        SeatNumber::handles().map(look).collect()
+    }
+
+    /// Whether the holder of a seat says that it plays a side.
+    pub(crate) fn says_to_play(&self, number: SeatNumber, side: Side) -> bool {
+        // Relaxed: its own word, which may lie.
+        self.attachment.role(number).load(Relaxed) & role_of(side) != 0
+    }
+
+    pub(crate) fn is_mine(&self, number: SeatNumber) -> bool {
+        number.index() == self.me.seat
+    }
+
     /// One more of this process plays a side, or one fewer: its seat says which sides it plays.
     fn play(&self, side: Side, change: impl FnOnce(&mut u32)) {
         if self.is_forked() {

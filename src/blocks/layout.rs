@@ -60,7 +60,9 @@ pub(crate) struct About {
     /// Whose word the reason is: not 0, once somebody has begun to write it.
     pub(crate) has_reason: AtomicU64,
     pub(crate) reason: Text<MOST_REASON_BYTES>,
-    _spare: [u8; 8192 - 4 * 8 - 8 - MOST_NAME_BYTES - 8 - MOST_REASON_BYTES],
+    /// How often a reader came to the end.
+    pub(crate) ends_seen: AtomicU64,
+    _spare: [u8; 8192 - 4 * 8 - 8 - MOST_NAME_BYTES - 8 - MOST_REASON_BYTES - 8],
 }
 
 /// A word that is alone on its lines.
@@ -91,6 +93,7 @@ const_assert_eq!(size_of::<About>(), 8192);
 const_assert_eq!(offset_of!(About, name), 24);
 const_assert_eq!(offset_of!(About, has_reason), 4128);
 const_assert_eq!(offset_of!(About, reason), 4136);
+const_assert_eq!(offset_of!(About, ends_seen), 5144);
 const_assert_eq!(size_of::<Line>(), 128);
 const_assert_eq!(size_of::<Record<AtomicU64>>(), 128);
 const_assert_eq!(size_of::<State>(), STATE_BYTES);

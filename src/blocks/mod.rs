@@ -43,7 +43,8 @@
 //! Up to 30 processes have a file open at once, each with as many threads as it likes.
 //!
 //! # Interface
-//! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`], [`Claimed`].
+//! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`], [`Claimed`],
+//! [`FileState`].
 //!
 //! # Where what is
 //!
@@ -54,6 +55,7 @@
 //! | `hall.rs` | what either side does with the blocks, and who is rung then |
 //! | `file.rs` | a process's attachment, waiting, the dead |
 //! | `writer.rs`, `reader.rs` | what users have in hand |
+//! | `state.rs` | how a file stands |
 //! | `layout.rs`, `memory.rs` | what stands where in the region |
 
 pub(crate) mod board;
@@ -65,11 +67,13 @@ pub(crate) mod memory;
 mod model;
 mod options;
 mod reader;
+pub(crate) mod state;
 pub(crate) mod word;
 mod writer;
 
 pub use options::{BlockFileOptions, FileId};
 pub use reader::{Block, Claimed, Reader};
+pub use state::{FileState, Holder};
 pub use writer::{Space, Writer};
 
 use crate::bell::Wait;
@@ -165,6 +169,43 @@ impl BlockFile {
     /// The system's.
     pub fn missing(&self) -> Result<Vec<Range<u64>>, Error> {
         self.shared.missing()
+    }
+
+    /// How it stands: what went through it, who has it open, what stands in which block.
+    ///
+    /// ```
+    /// use antiphon::blocks::{BlockFile, FileId};
+    ///
+    /// let file = BlockFile::create(FileId { session: std::process::id().into(), file: 3 }, b"looked at")?;
+    /// let mut writer = file.writer()?;
+    /// writer.claim()?.complete(5)?;
+    /// let space = writer.claim()?;
+    /// let state = file.state()?;
+    /// assert_eq!((state.bytes_in, state.bytes_out, state.complete, state.free), (5, 0, 1, 6));
+    /// assert_eq!((state.holders[0].pid, state.holders[0].blocks), (std::process::id(), 1));
+    /// # drop(space);
+    /// # writer.cancel("only looked at")?;
+    /// # Ok::<(), antiphon::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn state(&self) -> Result<FileState, Error> {
+        self.shared.state()
+    }
+
+    /// Ends the file for everybody, with a reason: what stands in it is lost.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn cancel(&self, reason: &str) -> Result<(), Error> {
+        self.shared.check_fork()?;
+        self.shared.cancel(reason);
+        Ok(())
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 

@@ -115,6 +115,11 @@ impl BlockFileOptions {
         BlockFile::attach(id, Intent::Open, self, &[])
     }
 
+    /// Whether a file can be made like this.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.region_bytes().map(drop)
+    }
+
     pub(super) fn region_bytes(&self) -> Result<usize, Error> {
         let bad = |option, given: usize, wanted| Err(Error::BadOption { option, given: given as u64, wanted });
         if !(LEAST_BLOCK_BYTES..=MOST_BLOCK_BYTES).contains(&self.block_bytes)

@@ -53,7 +53,10 @@ impl Reader {
     pub fn try_claim(&mut self) -> Result<Claimed, Error> {
         match self.desk.try_get(Wish::Block { chosen: None })? {
             Some(Ok(got)) => Ok(Claimed::Block(self.block(got)?)),
-            Some(Err(End::Ended)) => Ok(Claimed::End),
+            Some(Err(End::Ended)) => {
+                self.count_end();
+                Ok(Claimed::End)
+            }
             Some(Err(end)) => Err(self.desk.ended(end)),
             None => Ok(Claimed::NothingYet),
         }
@@ -62,9 +65,19 @@ impl Reader {
     fn claim_until(&mut self, deadline: Deadline, call: &'static str) -> Result<Option<Block>, Error> {
         match self.desk.get(Wish::Block { chosen: None }, deadline, call)? {
             Ok(got) => self.block(got).map(Some),
-            Err(End::Ended) => Ok(None),
+            Err(End::Ended) => {
+                self.count_end();
+                Ok(None)
+            }
             Err(end) => Err(self.desk.ended(end)),
         }
+    }
+
+    /// That somebody knows the end: of an empty file there is nothing else to know.
+    #[cold]
+    fn count_end(&self) {
+        // Relaxed: looked at again and again.
+        self.desk.shared().memory().state().about.ends_seen.fetch_add(1, Relaxed);
     }
 
     fn block(&self, Got { block, again }: Got) -> Result<Block, Error> {

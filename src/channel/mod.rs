@@ -76,6 +76,7 @@ use crate::error::Error;
 use crate::name::Name;
 use crate::sys::deadline::Deadline;
 use crate::sys::door::Intent;
+use crate::sys::seat::{Care, Sitter};
 use attach::Shared;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,6 +201,12 @@ impl Channel {
     /// errors as there.
     pub fn consumer_timeout(&self, limit: Duration) -> Result<Consumer, Error> {
         Consumer::new(Arc::clone(&self.shared), self.wait, Some(Deadline::after(limit)))
+    }
+
+    /// Whether a living process has the consumer's seat. It may be another by the time one reads it.
+    pub(crate) fn has_consumer(&self) -> Result<bool, Error> {
+        let sitter = self.shared.look(turn::Side::Consumer as usize, Care::LockAndPid)?;
+        Ok(matches!(sitter, Sitter::Alive { .. }))
     }
 
     /// The name as it was given, without a leading slash.
