@@ -33,7 +33,7 @@ fn run(pair: &Pair, contestants: &mut [&mut dyn Contestant]) -> limits::Outcome 
 fn every_limit_shows_figures_on_two_processors() {
     limits::answer_if_asked();
     let _alone = ALONE.lock();
-    let _watchdog = Watchdog::new("limits apart", support::PATIENCE);
+    let _watchdog = Watchdog::new("limits apart", 4 * support::PATIENCE);
     let Some(places) = Places::apart() else {
         println!("NOT RUN every_limit_shows_figures_on_two_processors: there is one processor only");
         return;
