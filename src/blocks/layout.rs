@@ -49,7 +49,7 @@ impl<const MOST: usize> Text<MOST> {
     }
 }
 
-/// What the file is. Written by the region's maker, but for the reason.
+/// What the file is. Written by the region's maker, but for the reason and the count of ends.
 #[repr(C)]
 pub(crate) struct About {
     pub(crate) block_bytes: AtomicU64,

@@ -73,7 +73,7 @@ fn what_the_file_is_stands_where_the_page_says() {
     assert_ne!(page.u64(STATE + 12320), 0);
     assert_eq!((page.u64(STATE + 12328), page.bytes(STATE + 12336, 7)), (7, b"why not".to_vec()));
     assert_eq!(page.u64(NEXT), 1 << 9);
-    assert!(page.is_zero(STATE + 13336..NEXT));
+    assert!(page.is_zero(STATE + 13344..NEXT));
     end(id, (writer, file));
 }
 
