@@ -111,7 +111,8 @@ impl Writer {
     /// Nothing more will be written but what was claimed before. Any writer may say so, and it goes for all of them.
     ///
     /// # Blocking
-    /// Until every other writer has completed what it claimed.
+    /// Until everything that was claimed is completed, by whatever writer: so complete first what you have in hand, else
+    /// only a [limit](Self::finish_timeout) ends it.
     ///
     /// # Errors
     /// [`Error::Unfilled`] where somebody died over it or let go of it: claim and fill that, and finish again.
@@ -135,7 +136,8 @@ impl Writer {
         }
     }
 
-    /// Ends the file for everybody, with a reason: what stands in it is lost.
+    /// Ends the file for everybody, with a reason: what stands in it is lost, but for blocks that a reader had found
+    /// before it heard of it.
     ///
     /// # Errors
     /// [`Error::Forked`].
