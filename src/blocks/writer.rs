@@ -32,7 +32,9 @@ const BOUNCE_BYTES: usize = 16 << 10;
 /// let len = space.copy_from(0, b"the first bytes");
 /// space.complete(len)?;
 /// writer.finish()?;
-/// assert_eq!(file.reader()?.claim()?.unwrap().to_vec(), b"the first bytes");
+/// let block = file.reader()?.claim()?.unwrap();
+/// assert_eq!(block.to_vec(), b"the first bytes");
+/// block.complete()?;
 /// # Ok::<(), antiphon::Error>(())
 /// ```
 pub struct Writer {
