@@ -393,6 +393,35 @@ fn a_block_that_is_longer_than_blocks_are_is_corrupt() {
 
 /// Whoever opens it afterwards is told what is wrong with it.
 #[test]
+fn offsets_that_change_while_a_reader_puts_blocks_in_order_do_no_harm() {
+    const MANY: usize = 256;
+    let _watchdog = Watchdog::new("offsets", support::PATIENCE);
+    let id = unique();
+    let file = options().blocks(MANY).create(id, b"offsets").unwrap();
+    let mut writer = file.writer().unwrap();
+    (0..MANY).for_each(|_| writer.claim().unwrap().complete(1).unwrap());
+    let state = State::new(id);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = Dice::new(seed());
+            while !is_over.load(Relaxed) {
+                for block in 0..MANY {
+                    state.word(RECORDS + block * RECORD + 8).store(dice.roll(), Relaxed);
+                }
+            }
+        });
+        let mut reader = file.reader().unwrap();
+        // Let go of, so that all of them are looked at again.
+        let mut claims = || (0..20_000).for_each(|_| drop(reader.claim().unwrap().unwrap()));
+        let claimed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut claims));
+        is_over.store(true, Relaxed);
+        claimed.expect("a reader that lives");
+    });
+    writer.cancel("over").unwrap();
+}
+
+#[test]
 fn every_word_of_the_state_may_be_anything_when_a_file_is_opened() {
     let _watchdog = Watchdog::new("opened", Duration::from_secs(240));
     let mut dice = Dice::new(seed());

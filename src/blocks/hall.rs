@@ -63,7 +63,7 @@ pub(crate) struct Scout {
     /// The block that is to come next, as far as one can guess.
     next: usize,
     /// Readers: complete blocks that were found and not gone for yet, in the order of the file.
-    ahead: VecDeque<usize>,
+    ahead: VecDeque<(u64, usize)>,
     /// Readers: they were told that the file is cancelled. Nothing of it comes after that.
     is_cancelled: bool,
     /// Readers: where the next block begins, if there is one writer and one reader.
@@ -367,13 +367,14 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
             for (block, word) in self.states().enumerate() {
                 is_drained &= word.state() == State::Free;
                 if word.state() == State::Complete {
-                    scout.ahead.push_back(block);
+                    // Loaded once: others may take it meanwhile, and give it another range.
+                    scout.ahead.push_back((self.offset_of(block), block));
                 }
             }
             if scout.ahead.is_empty() {
                 return (is_drained && last.is_ending()).then_some(Err(End::Ended));
             }
-            scout.ahead.make_contiguous().sort_by_key(|block| self.offset_of(*block));
+            scout.ahead.make_contiguous().sort_unstable();
             if let Some(got) = self.take_from(scout) {
                 return Some(Ok(got));
             }
@@ -383,7 +384,7 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
     /// One of those that were found before.
     #[inline]
     fn take_from(&self, scout: &mut Scout) -> Option<Got> {
-        while let Some(block) = scout.ahead.pop_front() {
+        while let Some((_, block)) = scout.ahead.pop_front() {
             if let Some(got) = self.take_one(scout, block) {
                 return Some(got);
             }
