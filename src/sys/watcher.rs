@@ -9,6 +9,9 @@
 //! knows for certain whether the watcher has posted, and counts one token as the watcher's. A real one that came at
 //! the same time stays in the semaphore.
 //!
+//! Where several sleep on one semaphore, another may take what was posted for this one. So it is posted again a little
+//! later, for as long as the sleeper has not come back; what is left over then costs a look.
+//!
 //! A forked child has the parent's state without the parent's thread, perhaps with its lock held: so the state
 //! belongs to a number of forks, and a child starts with a fresh one.
 
@@ -20,6 +23,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long after one posting the next comes, where the sleeper is still there.
+const AGAIN: Duration = Duration::from_millis(10);
 /// How long the thread stays when nothing sleeps.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -125,15 +130,15 @@ impl Watcher {
         loop {
             let now = Instant::now();
             for sleeper in &mut state.sleepers {
-                if !sleeper.posted && sleeper.until <= now {
+                if sleeper.until <= now {
                     sleeper.posted = true;
+                    sleeper.until = now + AGAIN;
                     // SAFETY: the sleeper is still in the list, so its thread is still in `wait_at_most` and keeps
                     // the semaphore open.
                     unsafe { libc::sem_post(sleeper.semaphore) };
                 }
             }
-            let waiting = state.sleepers.iter().filter(|sleeper| !sleeper.posted);
-            let next = waiting.map(|sleeper| sleeper.until).min();
+            let next = state.sleepers.iter().map(|sleeper| sleeper.until).min();
             let pause = next.map_or(LINGER, |next| next.saturating_duration_since(now));
             let (back, waited) = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
             state = back;
@@ -158,4 +163,37 @@ fn start(watcher: &'static Watcher) -> bool {
     // SAFETY: `before` was filled in by the call above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     started
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn of_many_who_sleep_on_one_semaphore_each_wakes_in_its_time() {
+        let name = CString::new(format!("/t{}-many+p", std::process::id())).unwrap();
+        let semaphore = Semaphore::create_anew(&name, 0o600).unwrap();
+        let (done, is_done) = channel();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let (semaphore, done) = (&semaphore, done.clone());
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        wait_at_most(semaphore, Duration::from_millis(2));
+                    }
+                    done.send(()).unwrap();
+                });
+            }
+            for _ in 0..8 {
+                if is_done.recv_timeout(Duration::from_secs(30)).is_err() {
+                    eprintln!("hangs: somebody else took what was posted for it");
+                    std::process::abort();
+                }
+            }
+        });
+        drop(semaphore);
+        Semaphore::unlink(&name).unwrap();
+    }
 }
