@@ -9,20 +9,9 @@ mod support;
 use antiphon::Error;
 use antiphon::blocks::{Block, BlockFile, BlockFileOptions, Claimed, FileId, Reader, Space, Writer};
 use std::time::Duration;
-use support::{Dice, Watchdog, assert_nothing_left};
+use support::{Dice, Watchdog, assert_nothing_left, number_from, seed};
 
 const BLOCK: u64 = 4096;
-
-fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|value| value.parse().expect(variable))
-}
-
-fn seed() -> u64 {
-    number_from("ANTIPHON_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_nanos() as u64 % 1_000_000_007
-    })
-}
 
 /// A block, as it should be.
 #[derive(Debug, Clone, Copy, PartialEq)]

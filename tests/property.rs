@@ -6,23 +6,12 @@ mod support;
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Message, Publisher, Wait};
 use std::io::{IoSlice, Read, Write};
 use std::time::Duration;
-use support::{Dice, Peer, Watchdog, assert_nothing_left, pattern, role, unique};
+use support::{Dice, Peer, Watchdog, assert_nothing_left, number_from, pattern, role, seed, unique};
 
 const WAITS: [Wait; 3] = [Wait::Spin, Wait::Park, Wait::Adaptive];
 const KIB: usize = 1024;
 /// Where in the common bytes a message may start.
 const OFFSETS: u64 = 64 * 1024;
-
-fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|value| value.parse().expect(variable))
-}
-
-fn seed() -> u64 {
-    number_from("ANTIPHON_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_nanos() as u64 % 1_000_000_007
-    })
-}
 
 /// How a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -880,6 +880,17 @@ mod steps {
         });
     }
 
+    /// A host that dies at the step that it was given, once it was told to.
+    fn host_that_dies(args: &[String]) {
+        die_at(&args[1]);
+        let _host = host(args[0].parse().unwrap());
+        say("hosts");
+        hear();
+        IS_ARMED.store(true, Ordering::Relaxed);
+        say("armed");
+        hear();
+    }
+
     /// Where a host is while it answers an open, and while it makes what it answers with.
     const STEPS_OF_AN_OPEN: &[&str] = &[
         "consume:seen",
@@ -901,14 +912,7 @@ mod steps {
     #[test]
     fn a_host_killed_at_any_step_of_an_open_leaves_one_file_to_the_next() {
         if let Some((_, args)) = role() {
-            die_at(&args[1]);
-            let _host = host(args[0].parse().unwrap());
-            say("hosts");
-            hear();
-            IS_ARMED.store(true, Ordering::Relaxed);
-            say("armed");
-            hear();
-            return;
+            return host_that_dies(&args);
         }
         let _watchdog = Watchdog::new("steps of an open", PATIENCE);
         for step in STEPS_OF_AN_OPEN {
@@ -946,14 +950,7 @@ mod steps {
     #[test]
     fn a_host_killed_at_any_step_of_letting_go_of_a_file_leaves_it_to_the_next() {
         if let Some((_, args)) = role() {
-            die_at(&args[1]);
-            let _host = host(args[0].parse().unwrap());
-            say("hosts");
-            hear();
-            IS_ARMED.store(true, Ordering::Relaxed);
-            say("armed");
-            hear();
-            return;
+            return host_that_dies(&args);
         }
         let _watchdog = Watchdog::new("steps of letting go", PATIENCE);
         for step in STEPS_OF_LETTING_GO {

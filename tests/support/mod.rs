@@ -245,6 +245,19 @@ pub fn can_filter_calls(test: &str) -> bool {
     !is_emulated()
 }
 
+/// What a variable of the environment says, if it is there.
+pub fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().expect(variable))
+}
+
+/// The seed that a run was asked to repeat, or one of its own.
+pub fn seed() -> u64 {
+    number_from("ANTIPHON_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_nanos() as u64 % 1_000_000_007
+    })
+}
+
 /// A stream of numbers that a seed decides.
 pub struct Dice(u64);
 
