@@ -31,6 +31,15 @@ impl FileId {
     pub(super) fn name(self) -> Result<Name, Error> {
         Name::new(&self.to_string())
     }
+
+    /// Which block file's name this is, if any's.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        let (session, file) = name.split_once('-')?;
+        let id =
+            FileId { session: u64::from_str_radix(session, 16).ok()?, file: u32::from_str_radix(file, 16).ok()? };
+        // Other ways to write the numbers are other names.
+        (id.to_string() == name).then_some(id)
+    }
 }
 
 impl fmt::Display for FileId {

@@ -168,9 +168,7 @@ pub(crate) fn standing(session: u64) -> Result<Vec<u32>, Error> {
 
 /// The number of a file of this session, by the name of its region.
 fn number_in(session: u64, name: &str) -> Option<u32> {
-    let number = name.strip_prefix(&format!("{session:016X}-"))?;
-    let file = u32::from_str_radix(number, 16).ok()?;
-    (format!("{file:08X}") == number).then_some(file)
+    FileId::of_name(name).filter(|id| id.session == session).map(|id| id.file)
 }
 
 #[cfg(test)]

@@ -234,14 +234,6 @@ impl BlockFile {
     }
 }
 
-/// Which block file's name this is, if any's.
-pub(super) fn id_of(stem: &str) -> Option<FileId> {
-    let (session, file) = stem.split_once('-')?;
-    let id = FileId { session: u64::from_str_radix(session, 16).ok()?, file: u32::from_str_radix(file, 16).ok()? };
-    // Other ways to write the numbers are other names.
-    (id.to_string() == stem).then_some(id)
-}
-
 fn handle(chair: &Chair) -> Handle {
     let plays = |side| chair.role & role_of(side) != 0;
     Handle { seat: chair.seat.clone(), writes: plays(Side::Writers), reads: plays(Side::Readers) }
@@ -298,9 +290,9 @@ mod tests {
     #[test]
     fn a_name_is_a_block_files_in_one_spelling_alone() {
         let id = FileId { session: 0x0a57_1f08, file: 7 };
-        assert_eq!(id_of(&id.to_string()), Some(id));
+        assert_eq!(FileId::of_name(&id.to_string()), Some(id));
         let most = FileId { session: u64::MAX, file: u32::MAX };
-        assert_eq!(id_of(&most.to_string()), Some(most));
+        assert_eq!(FileId::of_name(&most.to_string()), Some(most));
         for other in [
             "frames",
             "000000000a571f08-00000007",
@@ -310,7 +302,7 @@ mod tests {
             "000000000A571F08",
             "0000000000A571F08-0000007",
         ] {
-            assert_eq!(id_of(other), None, "{other}");
+            assert_eq!(FileId::of_name(other), None, "{other}");
         }
     }
 }

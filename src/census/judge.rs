@@ -174,7 +174,7 @@ impl Looker {
             return Ok(Verdict::foreign("its length is none that a channel has"));
         }
         let cut_off = || Ok(Verdict::foreign("it was cut off while it was looked at"));
-        let id = block_file::id_of(stem);
+        let id = FileId::of_name(stem);
         let mut end = None;
         if let Some(id) = id {
             let Some(snapshot) = block_file::FLOOR.read(found)? else { return cut_off() };
