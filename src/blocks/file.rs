@@ -138,13 +138,6 @@ impl Shared {
         }
     }
 
-    /// Whether this very process plays a side.
-    fn plays(&self, side: Side) -> bool {
-        // Relaxed: as in `play`.
-        let role = SeatNumber::of_index(self.me.seat).map(|number| self.attachment.role(number).load(Relaxed));
-        role.is_some_and(|role| role & role_of(side) != 0)
-    }
-
     /// Whether somebody of a side has a block that it can do nothing with any more.
     fn left_blocks(&self, side: Side, care: Care) -> Result<bool, Error> {
         let hall = self.hall();
@@ -154,7 +147,7 @@ impl Shared {
                 State::Taken(owner) if side == Side::Readers => owner,
                 _ => continue,
             };
-            if owner == Owner::NOBODY || (owner != self.me && self.is_gone(owner, care)?) {
+            if self.is_gone(owner, care)? {
                 return Ok(true);
             }
         }
@@ -186,21 +179,27 @@ impl Shared {
             return Ok(());
         }
         let mut failed = None;
-        hall.sweep(|owner| {
-            self.is_gone(owner, care).unwrap_or_else(|error| {
-                failed = Some(error);
-                false
-            })
-        });
+        hall.sweep(|owner| self.is_gone_or(owner, care, &mut failed));
         failed.map_or(Ok(()), Err)
     }
 
-    /// Whether an owner can do nothing any more with what it has.
+    /// Whether an owner can do nothing any more with what it has, or is nobody.
     fn is_gone(&self, owner: Owner, care: Care) -> Result<bool, Error> {
+        if owner == self.me {
+            return Ok(false);
+        }
         let Some(number) = SeatNumber::of_index(owner.seat) else { return Ok(true) };
         Ok(match self.look_at(number, care)? {
             Sitter::Alive { generation, .. } => generation != owner.generation,
             Sitter::Nobody | Sitter::Left { .. } | Sitter::Dead { .. } => true,
+        })
+    }
+
+    /// The same for those who cannot fail: where the system does not tell, the owner is there, and `failed` says why.
+    fn is_gone_or(&self, owner: Owner, care: Care, failed: &mut Option<Error>) -> bool {
+        self.is_gone(owner, care).unwrap_or_else(|error| {
+            *failed = Some(error);
+            false
         })
     }
 
@@ -249,14 +248,12 @@ impl Shared {
         let mut players = self.players.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut players[side as usize]);
         let plays = players[side as usize] > 0;
-        if let Some(number) = SeatNumber::of_index(self.me.seat) {
-            let role = self.attachment.role(number);
-            // Relaxed: what hangs on it is looked at again and again.
-            match plays {
-                true => role.fetch_or(role_of(side), Relaxed),
-                false => role.fetch_and(!role_of(side), Relaxed),
-            };
-        }
+        let role = self.attachment.role(self.attachment.handle().number);
+        // Relaxed: what hangs on it is looked at again and again.
+        match plays {
+            true => role.fetch_or(role_of(side), Relaxed),
+            false => role.fetch_and(!role_of(side), Relaxed),
+        };
         if !plays {
             // So that the other side sees at once that somebody left.
             self.hall().wake(side.other());
@@ -269,7 +266,7 @@ impl Shared {
         let mut missing = Vec::new();
         for block in 0..self.blocks {
             if let State::Claimed(owner) = hall.table.look(block).state() {
-                if owner == Owner::NOBODY || self.is_gone(owner, Care::LockAndPid)? {
+                if self.is_gone(owner, Care::LockAndPid)? {
                     if let Some(offset) = hall.table.range_of(block) {
                         missing.push(offset..offset.saturating_add(self.block_bytes));
                     }
@@ -280,18 +277,13 @@ impl Shared {
         Ok(missing)
     }
 
-    /// Leaves word of the processor that a waiting end runs on, and says whether the other side was last seen on the
-    /// same one. A wrong answer costs time and nothing else.
+    /// As `sys::shares_cpu`, for a waiting end.
     fn shares_cpu(&self, side: Side) -> bool {
         let cpus = &self.memory().state().cpus;
-        let Some(here) = sys::current_cpu().and_then(|cpu| cpu.checked_add(1)).map(u64::from) else {
-            return sys::only_one_cpu();
-        };
-        // Relaxed: a hint. Written only when it changes, so that the line stays shared.
-        if cpus[side as usize].word.load(Relaxed) != here {
-            cpus[side as usize].word.store(here, Relaxed);
-        }
-        cpus[side.other() as usize].word.load(Relaxed) == here
+        let (mine, theirs) = (&cpus[side as usize].word, &cpus[side.other() as usize].word);
+        // Relaxed: a hint.
+        let [was_mine, was_theirs] = [mine, theirs].map(|cpu| cpu.load(Relaxed) as u32);
+        sys::shares_cpu(was_mine, was_theirs, |here| mine.store(here.into(), Relaxed))
     }
 
     /// Why the file was cancelled.
@@ -305,7 +297,8 @@ impl Shared {
     }
 
     /// Cancels the file. The first reason stays.
-    pub(crate) fn cancel(&self, reason: &str) {
+    pub(crate) fn cancel(&self, reason: &str) -> Result<(), Error> {
+        self.check_fork()?;
         let about = &self.memory().state().about;
         // Relaxed: the reason is released with the word that says that the file is cancelled.
         if about.has_reason.swap(1, Relaxed) == 0 {
@@ -313,6 +306,7 @@ impl Shared {
             about.reason.set(reason.as_bytes());
         }
         self.hall().cancel();
+        Ok(())
     }
 
     pub(crate) fn corrupt(&self, what: &'static str) -> Error {
@@ -411,15 +405,12 @@ impl Others {
             self.looked_at_processes = now;
         }
         let (mut died, mut are_there) = (None, false);
-        for number in SeatNumber::handles().filter(|number| number.index() != shared.me.seat) {
+        for number in SeatNumber::handles().filter(|number| !shared.is_mine(*number)) {
             let seat = usize::from(number.index());
-            // Relaxed: its own word, which may lie.
-            let role = shared.attachment.role(number).load(Relaxed);
+            let is_other = shared.says_to_play(number, side.other());
             match shared.look_at(number, care)? {
-                Sitter::Alive { .. } => are_there |= role & role_of(side.other()) != 0,
-                Sitter::Dead { generation, pid }
-                    if self.told[seat] != generation && role & role_of(side.other()) != 0 =>
-                {
+                Sitter::Alive { .. } => are_there |= is_other,
+                Sitter::Dead { generation, pid } if self.told[seat] != generation && is_other => {
                     died = died.or(Some(Stop::Died { seat, generation, pid }));
                 }
                 _ => {}
@@ -428,7 +419,7 @@ impl Others {
         if shared.left_blocks(side, care)? {
             self.looseness = None;
         }
-        are_there |= shared.plays(side.other());
+        are_there |= shared.says_to_play(shared.attachment.handle().number, side.other());
         let work = shared.work_of(side.other());
         self.were_there |= are_there || work != self.their_work;
         self.their_work = work;
@@ -542,17 +533,18 @@ impl Desk {
         match stop {
             Stop::TimedOut => Error::TimedOut { name, call, delivered: Delivered::No },
             Stop::Died { pid, .. } => Error::PeerDied { name, peer, pid, delivered: Delivered::No, is_final: false },
-            Stop::Left if self.side == Side::Writers => {
-                Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
-            }
             Stop::Unfilled(ranges) => Error::Unfilled { name, ranges },
-            Stop::Left => match shared.missing() {
-                Ok(ranges) if ranges.is_empty() => {
-                    Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
+            Stop::Left => {
+                // Only readers miss what was to be written.
+                let missing = if self.side == Side::Readers { shared.missing() } else { Ok(Vec::new()) };
+                match missing {
+                    Ok(ranges) if ranges.is_empty() => {
+                        Error::Disconnected { name, peer, delivered: Delivered::No, is_final: false }
+                    }
+                    Ok(ranges) => Error::Unfilled { name, ranges },
+                    Err(error) => error,
                 }
-                Ok(ranges) => Error::Unfilled { name, ranges },
-                Err(error) => error,
-            },
+            }
             Stop::Failed(error) => *error,
         }
     }
@@ -596,12 +588,7 @@ impl<'a> Wanted<'a> {
         }
         let look_around = self.others.looseness != Some(looseness);
         let (shared, failed) = (self.shared, &mut self.failed);
-        let is_gone = |owner| {
-            shared.is_gone(owner, Care::LockAndPid).unwrap_or_else(|error| {
-                *failed = Some(error);
-                false
-            })
-        };
+        let is_gone = |owner| shared.is_gone_or(owner, Care::LockAndPid, failed);
         let got = match self.side {
             Side::Writers => hall.claim(&mut self.others.scout, chosen, look_around, is_gone),
             Side::Readers => hall.take(&mut self.others.scout, look_around, is_gone),

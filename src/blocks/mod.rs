@@ -84,6 +84,9 @@ use hall::Side;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Bytes that are brought to a block, or from one, at once: they stay in the nearest cache on the way.
+const BOUNCE_BYTES: usize = 16 << 10;
+
 /// A block file that this process has open.
 ///
 /// It stays for as long as somebody has it open, and while there is something in it that was not read.
@@ -199,9 +202,7 @@ impl BlockFile {
     /// # Errors
     /// [`Error::Forked`].
     pub fn cancel(&self, reason: &str) -> Result<(), Error> {
-        self.shared.check_fork()?;
-        self.shared.cancel(reason);
-        Ok(())
+        self.shared.cancel(reason)
     }
 
     pub(crate) fn shared(&self) -> &Shared {

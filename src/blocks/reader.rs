@@ -1,5 +1,6 @@
 //! Readers: taking complete blocks, reading them, giving them back.
 
+use super::BOUNCE_BYTES;
 use super::file::{Desk, Role, Wish};
 use super::hall::{End, Got};
 use crate::error::Error;
@@ -9,9 +10,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-
-/// Bytes that are brought from a block to a sink at once: they stay in the nearest cache on the way.
-const BOUNCE_BYTES: usize = 16 << 10;
 
 /// One that claims complete blocks and reads them. Threads each have their own, by [`Clone`]; so have processes, by
 /// [`BlockFile::open`](super::BlockFile::open).
@@ -98,9 +96,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Forked`].
     pub fn cancel(&mut self, reason: &str) -> Result<(), Error> {
-        self.desk.shared().check_fork()?;
-        self.desk.shared().cancel(reason);
-        Ok(())
+        self.desk.shared().cancel(reason)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Writers: claiming free blocks, filling them, handing them on.
 
+use super::BOUNCE_BYTES;
 use super::file::{Desk, Role, Wish};
 use super::hall::{End, Got};
 use crate::error::Error;
@@ -10,9 +11,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-
-/// Bytes that are brought from a source to a block at once: they stay in the nearest cache on the way.
-const BOUNCE_BYTES: usize = 16 << 10;
 
 /// One that claims free blocks and fills them. Threads each have their own, by [`Clone`]; so have processes, by
 /// [`BlockFile::open`](super::BlockFile::open).
@@ -144,9 +142,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Forked`].
     pub fn cancel(&mut self, reason: &str) -> Result<(), Error> {
-        self.desk.shared().check_fork()?;
-        self.desk.shared().cancel(reason);
-        Ok(())
+        self.desk.shared().cancel(reason)
     }
 }
 

@@ -313,12 +313,6 @@ pub(super) fn shares_cpu(shared: &Shared, side: Side) -> bool {
         Side::Publisher => (&header.publisher_notes.cpu, &header.consumer_notes.cpu),
         Side::Consumer => (&header.consumer_notes.cpu, &header.publisher_notes.cpu),
     };
-    let Some(here) = sys::current_cpu().and_then(|cpu| cpu.checked_add(1)) else {
-        return sys::only_one_cpu();
-    };
-    // Relaxed: a hint. Written only when it changes, so that the line stays shared.
-    if mine.load(Relaxed) != here {
-        mine.store(here, Relaxed);
-    }
-    theirs.load(Relaxed) == here
+    // Relaxed: a hint.
+    sys::shares_cpu(mine.load(Relaxed), theirs.load(Relaxed), |here| mine.store(here, Relaxed))
 }

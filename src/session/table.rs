@@ -223,7 +223,7 @@ impl Table {
         let mut is_known = false;
         for (_, entry) in self.named(name, 0).filter(|(_, entry)| !entry.is_over()) {
             is_known = true;
-            entry.file.shared().cancel(reason);
+            entry.file.cancel(reason).map_err(|error| Failure::Refused { why: error.to_string() })?;
         }
         if is_known { Ok(Reply::Done) } else { Err(Failure::NoFile) }
     }

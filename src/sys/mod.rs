@@ -139,6 +139,19 @@ pub(crate) fn only_one_cpu() -> bool {
     *ONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
 }
 
+/// Leaves word, by `note`, of the processor that this thread runs on, and says whether the other side was last seen on
+/// the same one. `mine` and `theirs` are what was left before: a processor plus one, 0 for unknown. Either may have
+/// moved since; a wrong answer costs time and nothing else. Noted only when it changes, so that the line stays shared.
+pub(crate) fn shares_cpu(mine: u32, theirs: u32, note: impl FnOnce(u32)) -> bool {
+    let Some(here) = current_cpu().and_then(|cpu| cpu.checked_add(1)) else {
+        return only_one_cpu();
+    };
+    if mine != here {
+        note(here);
+    }
+    theirs == here
+}
+
 /// Milliseconds since 1970, for people to read; nothing is decided by it.
 pub(crate) fn unix_millis() -> u64 {
     std::time::SystemTime::now()
