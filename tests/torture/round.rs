@@ -28,6 +28,8 @@ mod private;
 pub const WORK: &str = "ANTIPHON_TORTURE_WORK";
 /// How long a process may be at one thing without being stopped. Never a measure of speed.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a round may last in which everybody goes on, and nothing comes to an end.
+const PATIENCE_WITH_ALL: Duration = Duration::from_secs(200);
 
 /// What one round found.
 struct Round {
@@ -155,7 +157,11 @@ impl Round {
             let options = options.persistent(channels[0].kind == Kind::Persistent);
             self.held = options.create(&self.name(0)).ok();
         }
+        let until = Instant::now() + PATIENCE_WITH_ALL;
         while !is_over(self) && self.violations.is_empty() {
+            if Instant::now() > until {
+                self.violations.push(self.why_no_end());
+            }
             self.try_to_make_what_is_held();
             for at in 0..alone {
                 self.look_after(at);
@@ -260,7 +266,7 @@ impl Round {
                     }
                     self.start(at);
                     // Nobody else may live meanwhile.
-                    while self.slots[at].running.is_some() {
+                    while self.slots[at].running.is_some() && self.violations.is_empty() {
                         self.watch(at);
                         std::thread::sleep(Duration::from_micros(200));
                     }
@@ -411,6 +417,18 @@ impl Round {
                 self.slots[first + 1].waits_for_reset = true;
             }
         }
+    }
+
+    /// All live and die, and the round does not come to its end.
+    fn why_no_end(&self) -> String {
+        let working = self.slots.iter().filter(|slot| slot.is_ordinary() && !slot.is_finished);
+        let working = working.map(|slot| {
+            let Orders { channel, side, incarnation, .. } = slot.orders;
+            let last = slot.log.records().last().map(Record::to_string).unwrap_or_default();
+            format!("channel {channel}, {side:?} #{incarnation}, last wrote: {last}")
+        });
+        let working = working.collect::<Vec<_>>().join("\n");
+        format!("hangs: the round does not end:\n{working}\nin shared memory: {:?}", names_in_shm())
     }
 
     /// After a violation: the rest is of no interest.
@@ -659,6 +677,11 @@ impl Round {
     fn move_ballast(&mut self) {
         if self.dice.below(40) != 0 {
             return;
+        }
+        // A private channel's name is nobody's to come by again: of each killed maker one would stay, until the others
+        // find no room at all. What somebody is at, or holds, the next time will see.
+        if self.dice.below(10) == 0 {
+            self.figures.add("also left over and removed", cleaner::clean(&self.orders.name, true).unwrap_or(0));
         }
         let _ = std::fs::remove_file("/dev/shm/ballast");
         let is_to_fill = self.dice.below(3) != 0;
