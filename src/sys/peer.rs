@@ -79,19 +79,23 @@ impl Watch {
         let sitter = self.look(attachment, now)?;
         // After the look: whoever took the names away died, or left, later than that.
         let is_final = attachment.is_closed();
+        // Only the one with whom something was begun can go on with it. Where another sits there, or sat there since, it
+        // has gone, and not in order: nobody leaves in the middle.
+        let replaced = |by: u32, is_final: bool| {
+            let Partner { generation, pid } = partner.filter(|partner| partner.generation != by)?;
+            Some(News::Died { generation, pid, is_final })
+        };
         let (generation, news) = match sitter {
+            Sitter::Nobody => return Ok(None),
+            Sitter::Alive { generation, .. } => return Ok(replaced(generation, false)),
             Sitter::Dead { generation, pid } => (generation, News::Died { generation, pid, is_final }),
-            // Another will come, and does as well. But only the one with whom something was begun can go on with it.
+            // Another will come, and does as well.
             Sitter::Left { .. } if attachment.is_persistent() && partner.is_none() => return Ok(None),
             Sitter::Left { generation } => (generation, News::Left { generation, is_final }),
-            Sitter::Alive { generation, .. } => match partner {
-                Some(Partner { generation: begun, pid }) if begun != generation => {
-                    return Ok(Some(News::Died { generation: begun, pid, is_final: false }));
-                }
-                _ => return Ok(None),
-            },
-            Sitter::Nobody => return Ok(None),
         };
+        if let Some(news) = replaced(generation, is_final) {
+            return Ok(Some(news));
+        }
         Ok((generation != self.told || is_final || partner.is_some()).then_some(news))
     }
 

@@ -10,7 +10,7 @@ use crate::exchange::{
 use crate::support::{Peer, Watchdog, assert_nothing_left, patient, role, unique};
 use crate::this_test;
 use crate::victim::{Plan, ignore_steps, on_step, outlive};
-use antiphon::{Delivered, Error, Wait};
+use antiphon::{Channel, Delivered, Error, Wait};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -263,6 +263,47 @@ fn tells_of_a_dead_publisher(test: &str, class: Class, wait: Wait, step: &str, d
     drop((publisher, consumer, channel));
     assert_nothing_left(&name);
     true
+}
+
+/// Whoever came and left since had nothing to do with that message; and where leaving is no news, this is still one.
+#[test]
+fn a_consumer_is_told_of_its_messages_dead_publisher_though_another_came_and_left() {
+    if let Some((_, args)) = role() {
+        return live(&args);
+    }
+    let test = this_test!();
+    let _watchdog = Watchdog::new(test, PATIENCE);
+    for is_persistent in [false, true] {
+        let name = unique("told");
+        let class = Class { capacity: CAPACITY, len: WIDE, messages: 1, kind: Kind::Flow };
+        let channel = options(class, Wait::Park).persistent(is_persistent).create(&name).unwrap();
+        let mut consumer = channel.consumer().unwrap();
+        let mut victim = victim(test, &name, Side::Publisher, class, Wait::Park, "no such step");
+        let pid = victim.pid();
+        let mut message = consumer.consume().unwrap();
+        // The first round of several is given back, and the next one does not come.
+        victim.signal(libc::SIGSTOP);
+        let at = name.clone();
+        on_step(move |here| {
+            if here == "consume:round-passed" {
+                victim.kill();
+                // By a thread whose steps are not watched.
+                let next = || drop(Channel::open(&at).unwrap().publisher().unwrap());
+                std::thread::scope(|scope| scope.spawn(next).join().unwrap());
+            }
+        });
+        match message.copy_into(&mut Vec::new()) {
+            Err(Error::PeerDied { pid: dead, .. }) => assert_eq!(dead, pid),
+            other => panic!("persistent {is_persistent}: {other:?}"),
+        }
+        ignore_steps();
+        drop(message);
+        let mut publisher = channel.publisher().unwrap();
+        exchange_fresh(&mut publisher, &mut consumer);
+        drop((publisher, consumer, channel));
+        let _ = Channel::unlink(&name);
+        assert_nothing_left(&name);
+    }
 }
 
 /// The caller is dead, and the consumer, which does not know it yet, goes on writing its reply: the next publisher has
