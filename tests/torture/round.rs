@@ -622,8 +622,9 @@ impl Round {
         if !self.violations.is_empty() {
             return;
         }
+        // A cleaner counts its incarnations from the same number on.
         let lives: Vec<Life> =
-            self.lives.iter().filter(|(number, _)| *number == 100).map(|(_, life)| *life).collect();
+            self.lives.iter().filter(|(_, life)| life.side == Side::Racer).map(|(_, life)| *life).collect();
         let mut may_lack = Vec::new();
         if self.orders.climate == Climate::SmallSharedMemory {
             may_lack.push(Outcome::NoSpace);
