@@ -140,6 +140,8 @@ fn take(worker: &mut Worker, begun: &Record, mut message: Message<'_>, copied: O
         });
     }
     if reads {
+        // Giving up the rest is something that the other end may see before this one has written it down.
+        let lost = Record::new(begun.incarnation, begun.number, What::LetGo, How::Drop, Outcome::Begun);
         let bytes = match copied {
             Some(bytes) => Ok(bytes),
             None => read(worker, &mut message),
@@ -160,7 +162,6 @@ fn take(worker: &mut Worker, begun: &Record, mut message: Message<'_>, copied: O
                 if len <= worker.orders.capacity {
                     worker.altered(begun, &format!("it was there, and could not be read: {error}"));
                 }
-                let lost = Record::new(begun.incarnation, begun.number, What::LetGo, How::Drop, Outcome::Begun);
                 worker.log.append(lost);
                 let mut record = worker.end::<()>(&lost, &Err(error));
                 if record.outcome() == Outcome::TimedOut {
