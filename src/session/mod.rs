@@ -110,6 +110,13 @@ fn name_of(id: u64) -> String {
     format!("{id:016X}")
 }
 
+/// Which session's channel has this name, if any's.
+pub(crate) fn id_of(name: &str) -> Option<u64> {
+    let id = u64::from_str_radix(name, 16).ok()?;
+    // Other ways to write the number are other names.
+    (name_of(id) == name).then_some(id)
+}
+
 /// A file's name for people.
 fn shown(name: &[u8]) -> String {
     let start = name.get(..SHOWN_BYTES).unwrap_or(name);
