@@ -18,9 +18,9 @@
 //!   [`SessionOptions::id`] starts, and which finds every file as it stood, since each says in its own region what it
 //!   is. Without a next one the call ends in [`Error::NoHost`].
 //! * **When a caller dies** in the middle of a call, the host goes on with the next.
-//! * A file is there from the call that opens it until it is finished and all of it was read, or until it is cancelled
-//!   and everybody has let go of it. Then its region is gone and its name is free.
-//! * Names are 1 to 4,096 bytes of any kind; they are kept as data, and are nobody's path.
+//! * **A file is there until it was read**: from the call that opens it until it is finished and all of it was read, or
+//!   until it is cancelled and everybody has let go of it. Then its region is gone and its name is free.
+//! * **Names are any bytes**, 1 to 4,096; they are kept as data, and are nobody's path.
 //!
 //! # Sparse files
 //!
