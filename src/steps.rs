@@ -83,6 +83,7 @@ pub const OF_BLOCKS: &[&str] = &[
     "finish:ending",
     "finish:abstained",
     "cancel:begun",
+    "cancel:reasoned",
     "cancel:said",
     "take:taken",
     "take:adopted",

@@ -1,7 +1,11 @@
 //! One process's attachment to a block file: what it is, who else has it open, what became of them.
+//!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `reason` | `Shared::cancel` | `Shared::reason` | why the file is cancelled |
 
 use super::hall::{End, Got, Hall, Scout, Side};
-use super::layout::{MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
+use super::layout::{IS_SAID, MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
 use super::memory::Memory;
 use super::options::{BlockFileOptions, FileId};
 use super::word::{Last, Owner, State, Table};
@@ -20,7 +24,7 @@ use crate::sys::region::{HeadAt, Mapping};
 use crate::sys::seat::{Care, SeatNumber, Sitter};
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -171,10 +175,11 @@ impl Shared {
         Ok(self.hall().table.last().is_ending() && self.missing()?.is_empty())
     }
 
-    /// Frees what the dead had claimed and got no range for: once the file is ending nobody else would, and it would
-    /// look as if something were still to come.
+    /// Does what the dead have left undone at the end: tells it, and frees what they had claimed and got no range for.
+    /// Once the file is ending nobody else would, and it would look as if something were still to come.
     fn sweep(&self, care: Care) -> Result<(), Error> {
         let hall = self.hall();
+        hall.see_that_the_end_is_told();
         if !hall.table.last().is_ending() {
             return Ok(());
         }
@@ -288,7 +293,12 @@ impl Shared {
 
     /// Why the file was cancelled.
     pub(crate) fn reason(&self) -> String {
-        String::from_utf8_lossy(&self.memory().state().about.reason.get()).into_owned()
+        let about = &self.memory().state().about;
+        // EDGE reason (acquire): its bytes. Where it is being written still, another one has cancelled meanwhile.
+        match about.has_reason.load(Acquire) {
+            IS_SAID => String::from_utf8_lossy(&about.reason.get()).into_owned(),
+            _ => String::new(),
+        }
     }
 
     #[cold]
@@ -296,14 +306,26 @@ impl Shared {
         Error::Cancelled { name: self.name().to_string(), reason: self.reason() }
     }
 
-    /// Cancels the file. The first reason stays.
+    /// Cancels the file. The first reason stays: who writes it says who it is, so that one who dies over it leaves that
+    /// to the next, and the file is cancelled once it is whole.
     pub(crate) fn cancel(&self, reason: &str) -> Result<(), Error> {
         self.check_fork()?;
         let about = &self.memory().state().about;
-        // Relaxed: the reason is released with the word that says that the file is cancelled.
-        if about.has_reason.swap(1, Relaxed) == 0 {
+        // Relaxed: whose it is; of a dead one's bytes nothing is read.
+        let before = about.has_reason.load(Relaxed);
+        let is_free = match before {
+            0 => true,
+            IS_SAID => false,
+            // If the system does not tell, it is that one's: without a reason the file is cancelled all the same.
+            owner => self.is_gone(Owner::of_bits(owner), Care::LockAndPid).unwrap_or(false),
+        };
+        // Relaxed: as above. Where it fails, somebody else writes one.
+        if is_free && about.has_reason.compare_exchange(before, self.me.bits(), Relaxed, Relaxed).is_ok() {
             step!("cancel:begun");
             about.reason.set(reason.as_bytes());
+            step!("cancel:reasoned");
+            // EDGE reason (release): its bytes.
+            about.has_reason.store(IS_SAID, Release);
         }
         self.hall().cancel();
         Ok(())
@@ -513,7 +535,9 @@ impl Desk {
         let stop = match self.waiter.wait(bell, &mut wanted, || shared.shares_cpu(side)) {
             Ok(got) => {
                 if got.is_err() {
-                    hall.wake(self.side); // Others wait for the end as well.
+                    // Others wait for the end as well.
+                    hall.see_that_the_end_is_told();
+                    hall.wake(self.side);
                 }
                 return Ok(got);
             }
