@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `reason` | `Shared::cancel` | `Shared::reason` | why the file is cancelled |
 
+use super::board::MOST_TOKENS;
 use super::hall::{End, Got, Hall, Scout, Side};
 use super::layout::{IS_SAID, MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
 use super::memory::Memory;
@@ -34,6 +35,7 @@ static KIND: Kind = Kind {
     layout_version: VERSION,
     overhead: STATE_BYTES,
     head: HeadAt::End,
+    most_tokens: MOST_TOKENS,
     holds_message: |region| {
         let state = Memory(region).state();
         // Relaxed: under the door, with everybody gone.
@@ -703,5 +705,23 @@ impl Awaited for Wanted<'_> {
         let tick = if is_due { SPIN_LOOK } else { TICK };
         let rest = tick.saturating_sub(self.others.looked.elapsed()).max(SPIN_LOOK);
         self.deadline.left().min(rest)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_many_sleepers_finds_its_token() {
+        let id = FileId { session: std::process::id().into(), file: 0xbe11 };
+        let options = BlockFileOptions::new().block_bytes(4096);
+        let shared = Shared::attach(id, Intent::Create, &options, b"bells").unwrap();
+        let hall = shared.hall();
+        (0..100).for_each(|_| hall.board(Side::Readers).arm(false));
+        (0..100).for_each(|_| hall.wake(Side::Readers));
+        assert_eq!(hall.board(Side::Readers).look().asleep(), 0);
+        let bell = &hall.bells[Side::Readers as usize];
+        assert_eq!((0..200).filter(|_| bell.try_take()).count(), 100);
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct Kind {
     /// Bytes that are not payload.
     pub(crate) overhead: usize,
     pub(crate) head: HeadAt,
+    /// The most tokens that one bell ever owes.
+    pub(crate) most_tokens: u32,
     /// Whether something was acknowledged that nobody has consumed.
     pub(crate) holds_message: fn(&Mapping) -> bool,
 }
@@ -441,7 +443,7 @@ impl Attachment {
     }
 
     pub(crate) fn bell(&self, end: usize) -> Bell<'_> {
-        self.bells.of(&self.mapping, end)
+        self.bells.of(&self.mapping, end, self.kind.most_tokens)
     }
 
     /// An attachment that was made before a fork is of no use in the child: parent and child would sit in one seat.
