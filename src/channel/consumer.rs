@@ -433,8 +433,7 @@ impl Consumer {
             self.current.word = None;
             let before = self.end.pass(word, Content::Reply);
             step!("reply:passed");
-            self.end.counters().count_message(self.current.len);
-            self.delivered(before)?;
+            self.passed(before)?;
             self.end.counters().count_reply(bytes.len());
             return Ok(());
         }
@@ -444,8 +443,7 @@ impl Consumer {
 
     fn reply_by_flow(&mut self, word: Word, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
         let (flow, before) = self.end.begin_flow(word, Content::ReplyFlow, 0, bytes.len(), 0);
-        self.end.counters().count_message(self.current.len);
-        self.delivered(before)?;
+        self.passed(before)?;
         let pieces = [IoSlice::new(bytes)];
         match self.end.fill(flow, &mut Gather::new(&pieces), 0, deadline) {
             Ok(true) => {
@@ -461,7 +459,9 @@ impl Consumer {
         }
     }
 
-    fn delivered(&self, before: Word) -> Result<(), Error> {
+    /// The call is done with, and its reply passed, or begun: whether its caller was still there.
+    fn passed(&self, before: Word) -> Result<(), Error> {
+        self.end.counters().count_message(self.current.len);
         if before.is_abandoned() { self.caller_gone() } else { Ok(()) }
     }
 
