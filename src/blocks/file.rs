@@ -243,6 +243,13 @@ impl Shared {
         self.attachment.role(number).load(Relaxed) & role_of(side) != 0
     }
 
+    /// Whether somebody who lives says to play a side, in another process or by another handle.
+    fn are_there(&self, side: Side) -> bool {
+        let lives = |number| matches!(self.look_at(number, Care::Lock), Ok(Sitter::Alive { .. }));
+        let mut others = SeatNumber::handles().filter(|number| !self.is_mine(*number));
+        others.any(|number| self.says_to_play(number, side) && lives(number))
+    }
+
     pub(crate) fn is_mine(&self, number: SeatNumber) -> bool {
         number.index() == self.me.seat
     }
@@ -403,11 +410,12 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    pub(crate) fn new() -> Self {
+    fn new(shared: &Shared, side: Side) -> Self {
         let now = Instant::now();
         Others {
             told: [0; SEATS],
-            were_there: false,
+            // Whoever leaves before the first look was there too.
+            were_there: shared.are_there(side.other()),
             their_work: 0,
             is_untold: false,
             looked: now,
@@ -483,7 +491,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(shared: &Arc<Shared>, side: Side, wait: Wait) -> Self {
-        Desk { role: Role::new(shared, side), side, waiter: Waiter::new(wait), others: Others::new() }
+        Desk { role: Role::new(shared, side), side, waiter: Waiter::new(wait), others: Others::new(shared, side) }
     }
 
     /// For another thread.

@@ -14,6 +14,7 @@ use crate::steps::step;
 use crate::sys::copy::Target;
 use crate::sys::deadline::Deadline;
 use crate::sys::peer::Partner;
+use crate::sys::process::Who;
 use crate::sys::view::Gather;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -265,6 +266,10 @@ impl Consumer {
     fn refuse(&mut self, word: Word, what: &'static str) -> Error {
         self.end.pass(word, Content::Aborted);
         self.end.corrupt(what)
+    }
+
+    pub(super) fn caller(&self) -> Who {
+        self.end.shared.who(Side::Publisher as usize)
     }
 
     /// Acknowledges what is held, if anything is: a message whose guard was forgotten, say.

@@ -19,7 +19,9 @@
 //!   is. Without a next one the call ends in [`Error::NoHost`].
 //! * **When a caller dies** in the middle of a call, the host goes on with the next.
 //! * **A file is there until it was read**: from the call that opens it until it is finished and all of it was read, or
-//!   until it is cancelled and everybody has let go of it. Then its region is gone and its name is free.
+//!   until it is cancelled and everybody has let go of it. Then its region is gone and its name is free. One whose caller
+//!   died before it came to it, or does not come for ten seconds, goes as well, unless somebody waits to read it: whoever
+//!   does is told [`Error::Disconnected`].
 //! * **Names are any bytes**, 1 to 4,096; they are kept as data, and are nobody's path.
 //!
 //! # Sparse files

@@ -325,6 +325,11 @@ impl Attachment {
         sitter.map_err(|e| system(&self.name, "fcntl", e))
     }
 
+    /// Who took an end's seat last. Its own word.
+    pub(crate) fn who(&self, end: usize) -> Who {
+        self.seats().who(SeatNumber::of_end(end))
+    }
+
     /// Who sits in a seat that an attachment has for itself.
     pub(crate) fn look_at(&self, number: SeatNumber, care: Care) -> Result<Sitter, Error> {
         self.seats().look(number, care).map_err(|e| system(&self.name, "fcntl", e))
