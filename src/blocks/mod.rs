@@ -44,7 +44,8 @@
 //! * **A peer's bytes are input.** Whatever another process writes, there is no panic, no hang past a limit, no access
 //!   outside the region.
 //!
-//! Up to 30 processes have a file open at once, each with as many threads as it likes.
+//! Up to 30 processes have a file open at once, each with as many threads as it likes; the next one is told
+//! [`Error::SeatTaken`].
 //!
 //! # Interface
 //! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`], [`Claimed`],
@@ -111,7 +112,8 @@ impl BlockFile {
     /// Opens one that is there.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Incompatible`], [`Error::NotAChannel`].
+    /// [`Error::NotFound`], [`Error::Incompatible`], [`Error::NotAChannel`]; [`Error::SeatTaken`] where it is open 30
+    /// times already.
     pub fn open(id: FileId) -> Result<Self, Error> {
         BlockFileOptions::new().open(id)
     }
