@@ -169,6 +169,7 @@ const OF_SESSIONS: &[(&str, &[&str])] = &[
             "whoever_has_a_file_open_goes_on_without_a_host",
             "a_caller_in_the_middle_of_a_call_is_told_that_the_host_died",
             "the_next_host_knows_every_file",
+            "a_file_that_has_no_room_for_the_next_host_is_not_made_a_second_time",
             "a_host_killed_at_any_step_of_letting_go_of_a_file_leaves_it_to_the_next",
         ],
     ),

@@ -609,6 +609,36 @@ fn the_next_host_knows_every_file() {
 }
 
 #[test]
+fn a_file_that_has_no_room_for_the_next_host_is_not_made_a_second_time() {
+    if let Some((_, args)) = role() {
+        return be_a_host(&args);
+    }
+    let _watchdog = Watchdog::new("a full file", PATIENCE);
+    let id = unique();
+    let mut first = host_process(this_test!(), id);
+    let session = Session::connect(id).unwrap();
+    let mut writer = session.write(b"full").unwrap();
+    let mut others: Vec<BlockFile> = (0..28).map(|_| BlockFile::open(writer.id()).unwrap()).collect();
+    let refused = session.write(b"full").unwrap_err();
+    assert!(matches!(&refused, Error::SeatTaken { seat: "handle", .. }), "{refused:?}");
+    first.kill();
+    // In the place of the host that died.
+    others.push(BlockFile::open(writer.id()).unwrap());
+    let next = host(id);
+    let refused = session.write(b"full").unwrap_err();
+    assert!(matches!(&refused, Error::Refused { why, .. } if why.contains("30 times")), "{refused:?}");
+    others.pop();
+    // The watchdog is the limit: it is found by the host as soon as there is room.
+    while session.identify(b"full").is_err() {}
+    assert_eq!(session.identify(b"full").unwrap()[0].id, writer.id());
+    drop(others);
+    write_all(&mut writer, 10_000);
+    assert_whole(&read_all(&mut session.read(b"full").unwrap()), 0, 10_000);
+    drop((writer, next));
+    assert_nothing_left(id);
+}
+
+#[test]
 fn a_caller_in_the_middle_of_a_call_is_told_that_the_host_died() {
     if let Some((_, args)) = role() {
         return be_a_host(&args);

@@ -161,7 +161,8 @@ pub struct Entry {
 /// # Errors
 /// Of every call: [`Error::NoHost`] where none came in time; [`Error::PeerDied`] and [`Error::Disconnected`] where the
 /// host went in the middle of it, so that it is to be repeated; [`Error::SeatTaken`] where another caller was in the
-/// middle of a call for all that time; [`Error::TimedOut`]; [`Error::Refused`].
+/// middle of a call for all that time; [`Error::TimedOut`]; [`Error::Refused`]. Of one that opens a file: `SeatTaken`
+/// too where that is open 30 times, the host's included.
 #[derive(Debug, Clone, Copy)]
 pub struct Session {
     id: u64,

@@ -25,7 +25,7 @@
 
 use super::SessionOptions;
 use super::protocol::{Failure, Listed, Malformed, Reply, Request};
-use crate::blocks::state::{Present, standing};
+use crate::blocks::state::{Present, glance, standing};
 use crate::blocks::{BlockFile, BlockFileOptions, FileId, Writer};
 use crate::error::Error;
 use crate::sys::process::Who;
@@ -125,6 +125,8 @@ pub(super) struct Table {
     files: BTreeMap<u32, Entry>,
     /// Numbers that stand there and are no files of ours.
     not_ours: BTreeSet<u32>,
+    /// Files that a host before this had, and that had no room for this one yet.
+    full: BTreeSet<u32>,
     last: u32,
 }
 
@@ -137,34 +139,52 @@ impl Table {
             options: options.of_files(),
             files: BTreeMap::new(),
             not_ours: BTreeSet::new(),
+            full: BTreeSet::new(),
             last: u32::try_from(now).unwrap_or(0),
         };
         for number in standing(session)? {
             table.last = table.last.max(number);
-            match BlockFile::open(table.id(number)) {
-                Ok(file) if !file.name().is_empty() => {
-                    let name = file.name();
-                    let mut entry = Entry::new(file, name);
-                    entry.expect(None);
-                    table.files.insert(number, entry);
-                }
-                Err(Error::NotFound { .. }) => {} // Half made, or gone in the meantime.
-                Ok(_)
-                | Err(
-                    Error::NotAChannel { .. }
-                    | Error::Incompatible { .. }
-                    | Error::NameCollision { .. }
-                    | Error::NotPermitted { .. }
-                    | Error::Corrupt { .. }
-                    | Error::SeatTaken { .. }
-                    | Error::Stuck { .. },
-                ) => {
-                    table.not_ours.insert(number);
-                }
-                Err(error) => return Err(error),
-            }
+            table.take_over(number)?;
         }
         Ok(table)
+    }
+
+    /// A file that stands there.
+    fn take_over(&mut self, number: u32) -> Result<(), Error> {
+        match BlockFile::open(self.id(number)) {
+            Ok(file) if !file.name().is_empty() => {
+                let name = file.name();
+                let mut entry = Entry::new(file, name);
+                entry.expect(None);
+                self.files.insert(number, entry);
+            }
+            Err(Error::NotFound { .. }) => {} // Half made, or gone in the meantime.
+            Err(Error::SeatTaken { .. }) => {
+                self.full.insert(number);
+            }
+            Ok(_)
+            | Err(
+                Error::NotAChannel { .. }
+                | Error::Incompatible { .. }
+                | Error::NameCollision { .. }
+                | Error::NotPermitted { .. }
+                | Error::Corrupt { .. }
+                | Error::Stuck { .. },
+            ) => {
+                self.not_ours.insert(number);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Tries again to take over what had no room.
+    fn take_over_the_full(&mut self) {
+        for number in std::mem::take(&mut self.full) {
+            if self.take_over(number).is_err() {
+                self.full.insert(number); // The system's; it is asked again.
+            }
+        }
     }
 
     fn id(&self, file: u32) -> FileId {
@@ -201,6 +221,12 @@ impl Table {
             }
             entry.expect(Some(caller));
             return Ok(Reply::Part { file, offset });
+        }
+        // One of this name that cannot be opened may be the one that is asked for: there are not to be two.
+        let is_its = |number: &&u32| !matches!(glance(self.id(**number)), Ok(Some(other)) if other != name);
+        if let Some(number) = self.full.iter().find(is_its) {
+            let why = format!("{} is open 30 times, which is all that it has room for", self.id(*number));
+            return Err(Failure::Refused { why });
         }
         self.create(name, offset, caller)
     }
@@ -294,8 +320,10 @@ impl Table {
         if is_known { Ok(Reply::Done) } else { Err(Failure::NoFile) }
     }
 
-    /// Lets go of what is over. That comes to doors, at which one may have to wait a little: so not within an answer.
+    /// Takes over what there is room in by now, and lets go of what is over. That comes to doors, at which one may have
+    /// to wait a little: so not within an answer.
     pub(super) fn tidy(&mut self) {
+        self.take_over_the_full();
         self.files.values_mut().for_each(Entry::see_who_came);
         self.files.retain(|_, entry| !entry.is_over());
     }
