@@ -442,8 +442,13 @@ impl fmt::Display for Error {
             ),
             Error::SeatTaken { name, seat: "handle", pid } => write!(
                 f,
-                "the {} has no room for a further handle, process {pid} holds one of them: drop handles that are not needed",
-                Thing(name)
+                "the {} is open 30 times, which is all that it has room for, one of them in process {pid}: drop handles that are not needed{}",
+                Thing(name),
+                if Sort::of(name) == Sort::BlockFile {
+                    ", and give each thread a clone of its process's writer or reader"
+                } else {
+                    ""
+                }
             ),
             Error::SeatTaken { name, pid, .. } if Sort::of(name) == Sort::Session => write!(
                 f,

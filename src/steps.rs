@@ -70,6 +70,19 @@ pub const ALL: &[&str] = &[
     "reclaim:all-dead",
 ];
 
+/// Those of opening a channel that is there, and taking an end's seat.
+pub const OPENING: &[&str] = &[
+    "open:anchored",
+    "open:at-the-door",
+    "open:mapped",
+    "open:belled",
+    "open:seated",
+    "attach:at-the-door",
+    "attach:locked",
+    "attach:repaired",
+    "attach:seated",
+];
+
 /// Every step of a block file's life that a channel's has not.
 pub const OF_BLOCKS: &[&str] = &[
     "claim:claimed",
@@ -83,6 +96,7 @@ pub const OF_BLOCKS: &[&str] = &[
     "finish:ending",
     "finish:abstained",
     "cancel:begun",
+    "cancel:reasoned",
     "cancel:said",
     "take:taken",
     "take:adopted",

@@ -365,3 +365,28 @@ fn what_stands_in_a_block_or_a_message_makes_no_other_kind_of_it() {
     drop((publisher, channel));
     assert_nothing_left(id);
 }
+
+#[test]
+fn the_thirty_first_who_opens_a_file_is_told_and_disturbs_nobody() {
+    let _watchdog = Watchdog::new("thirty-one", PATIENCE);
+    let id = unique();
+    let file = options(4096, 2).create(id, b"wanted by many").unwrap();
+    let mut others: Vec<BlockFile> = (0..29).map(|_| BlockFile::open(id).unwrap()).collect();
+    let refused = BlockFile::open(id).unwrap_err();
+    assert!(matches!(&refused, Error::SeatTaken { pid, .. } if *pid == std::process::id()), "{refused:?}");
+    let words = refused.to_string();
+    for word in [&*id.to_string(), "30 times", "drop handles that are not needed", "clone of its process's writer"] {
+        assert!(words.contains(word), "{word} is not in: {words}");
+    }
+    // Those who have it go on, by as many threads as they like.
+    let readers = others.iter().flat_map(|file| [file.reader().unwrap(), file.reader().unwrap()]);
+    assert_eq!(readers.count(), 58);
+    let mut writer = file.writer().unwrap();
+    writer.claim().unwrap().complete(5).unwrap();
+    // Whoever lets go of it makes room.
+    others.pop();
+    assert_eq!(BlockFile::open(id).unwrap().reader().unwrap().claim().unwrap().unwrap().len(), 5);
+    BlockFile::unlink(id).unwrap();
+    drop((writer, others, file));
+    assert_nothing_left(id);
+}

@@ -6,6 +6,8 @@
 //! * The file comes to its end, and nothing is left of it.
 #![allow(missing_docs, clippy::single_range_in_vec_init)]
 
+#[path = "support/intruder.rs"]
+mod intruder;
 mod support;
 #[allow(dead_code)] // Of `death.rs`, which uses the rest.
 #[path = "death/victim.rs"]
@@ -13,6 +15,7 @@ mod victim;
 
 use antiphon::blocks::{BlockFile, BlockFileOptions, FileId, Reader, Space, Writer};
 use antiphon::{Error, Wait};
+use intruder::Intruder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -36,7 +39,7 @@ const WRITER: &[&str] = &[
     "block:called",
 ];
 const READER: &[&str] = &["take:taken", "free:done", "free:passed", "give-back:reader", "block:called"];
-const CANCELLER: &[&str] = &["cancel:begun", "cancel:said"];
+const CANCELLER: &[&str] = &["cancel:begun", "cancel:reasoned", "cancel:said"];
 
 const BLOCK: u64 = 4096;
 const BLOCKS: usize = 3;
@@ -836,9 +839,89 @@ fn who_is_killed_while_it_cancels_has_cancelled_for_everybody_or_for_nobody() {
             });
             drop((reader, writer, file));
             // Where nobody cancelled, the block that was taken and dropped stays to be read.
-            if *step == "cancel:begun" {
+            if *step != "cancel:said" {
                 BlockFile::unlink(id).unwrap();
             }
+            assert_nothing_left(&id.to_string());
+        }
+    }
+}
+
+#[test]
+fn whoever_cancels_after_one_that_was_killed_at_it_is_told_with_its_own_reason() {
+    let test = this_test!();
+    if let Some((_, args)) = role() {
+        let mut writer = open(id_of(&args), Wait::Park).writer().unwrap();
+        ready();
+        follow(&args[3]);
+        writer.cancel(&"the reason of the dead ".repeat(30)).unwrap();
+        return;
+    }
+    for step in CANCELLER {
+        let _watchdog = Watchdog::new(format!("cancel after {step}"), PATIENCE);
+        let id = unique();
+        let file = create(id, 1);
+        // Two of them, so that one that goes on for a dead one dies over it as well.
+        kill_at(test, id, Side::Writer, step);
+        kill_at(test, id, Side::Writer, if *step == "cancel:said" { step } else { "cancel:reasoned" });
+        file.cancel("the next one's").unwrap();
+        let told = file.reader().unwrap().claim().map(|block| block.map(|block| block.offset()));
+        let Err(Error::Cancelled { reason, .. }) = told else { panic!("{step}: {told:?}") };
+        match *step {
+            "cancel:said" => assert!(reason.starts_with("the reason of the dead "), "{reason}"),
+            _ => assert_eq!(reason, "the next one's", "{step}"),
+        }
+        drop(file);
+        assert_nothing_left(&id.to_string());
+    }
+}
+
+#[test]
+fn the_end_that_a_killed_process_did_not_tell_is_told_by_whoever_waits() {
+    let test = this_test!();
+    if let Some((_, args)) = role() {
+        let mut writer = open(id_of(&args), Wait::Park).writer().unwrap();
+        ready();
+        follow(&args[3]);
+        match args[3].contains("cancel") {
+            true => writer.cancel("the reason").unwrap(),
+            false => writer.finish().unwrap(),
+        }
+        return;
+    }
+    for step in ["finish:ending", "cancel:said"] {
+        for wait in WAITS {
+            let _watchdog = Watchdog::new(format!("{step} {wait:?}"), PATIENCE);
+            let id = unique();
+            let file = create(id, 1);
+            let intruder = Intruder::new(&id.to_string());
+            let (mut reader, mut writer) = (open(id, wait).reader().unwrap(), open(id, wait).writer().unwrap());
+            // What is still to be filled keeps the reader waiting once the file is ending.
+            let space = writer.claim().unwrap();
+            std::thread::scope(|scope| {
+                let reading = scope.spawn(|| {
+                    loop {
+                        match reader.claim() {
+                            Ok(Some(block)) => block.complete().unwrap(),
+                            Err(Error::PeerDied { .. }) => {}
+                            other => break other.map(|_| ()),
+                        }
+                    }
+                });
+                kill_at(test, id, Side::Writer, step);
+                // Both boards say it, which only the dead one had to do: see docs/layout.md. The watchdog is the limit.
+                let boards = [16512, 16640].map(|at| intruder.word(intruder.len() - 65536 + at));
+                while boards.iter().any(|board| board.load(Ordering::Relaxed) & 1 << 8 == 0) {
+                    std::thread::yield_now();
+                }
+                let completed = space.complete(7);
+                let read = reading.join().unwrap();
+                match step {
+                    "finish:ending" => assert!(completed.is_ok() && read.is_ok(), "{completed:?} {read:?}"),
+                    _ => assert!(matches!(read, Err(Error::Cancelled { .. })), "{read:?}"),
+                }
+            });
+            drop((reader, writer, file));
             assert_nothing_left(&id.to_string());
         }
     }

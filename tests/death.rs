@@ -43,7 +43,7 @@ fn every_labelled_step_is_reached() {
         .iter()
         .chain(flow::STEPS)
         .chain(door::STEPS)
-        .chain([&private::STEPS])
+        .chain(private::STEPS)
         .flat_map(|steps| steps.iter().copied())
         .collect();
     assert_eq!(all, killed, "steps that are listed, and those that a test kills at");

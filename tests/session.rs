@@ -15,6 +15,8 @@ use std::time::Duration;
 use support::{Dice, PATIENCE, Peer, Watchdog, hear, role, say};
 
 const BLOCK: usize = 4096;
+/// How often whoever waits looks around.
+const TICK: Duration = Duration::from_millis(40);
 
 /// An id that no other test, and no other run, has.
 fn unique() -> u64 {
@@ -607,6 +609,36 @@ fn the_next_host_knows_every_file() {
 }
 
 #[test]
+fn a_file_that_has_no_room_for_the_next_host_is_not_made_a_second_time() {
+    if let Some((_, args)) = role() {
+        return be_a_host(&args);
+    }
+    let _watchdog = Watchdog::new("a full file", PATIENCE);
+    let id = unique();
+    let mut first = host_process(this_test!(), id);
+    let session = Session::connect(id).unwrap();
+    let mut writer = session.write(b"full").unwrap();
+    let mut others: Vec<BlockFile> = (0..28).map(|_| BlockFile::open(writer.id()).unwrap()).collect();
+    let refused = session.write(b"full").unwrap_err();
+    assert!(matches!(&refused, Error::SeatTaken { seat: "handle", .. }), "{refused:?}");
+    first.kill();
+    // In the place of the host that died.
+    others.push(BlockFile::open(writer.id()).unwrap());
+    let next = host(id);
+    let refused = session.write(b"full").unwrap_err();
+    assert!(matches!(&refused, Error::Refused { why, .. } if why.contains("30 times")), "{refused:?}");
+    others.pop();
+    // The watchdog is the limit: it is found by the host as soon as there is room.
+    while session.identify(b"full").is_err() {}
+    assert_eq!(session.identify(b"full").unwrap()[0].id, writer.id());
+    drop(others);
+    write_all(&mut writer, 10_000);
+    assert_whole(&read_all(&mut session.read(b"full").unwrap()), 0, 10_000);
+    drop((writer, next));
+    assert_nothing_left(id);
+}
+
+#[test]
 fn a_caller_in_the_middle_of_a_call_is_told_that_the_host_died() {
     if let Some((_, args)) = role() {
         return be_a_host(&args);
@@ -974,16 +1006,8 @@ mod steps {
     }
 
     /// Where a caller is while it asks.
-    const STEPS_OF_A_CALL: &[&str] = &[
-        "open:anchored",
-        "open:at-the-door",
-        "open:mapped",
-        "open:belled",
-        "open:seated",
-        "attach:at-the-door",
-        "attach:locked",
-        "attach:repaired",
-        "attach:seated",
+    const STEPS_OF_A_CALL: &[&[&str]] = &[antiphon::steps::OPENING, CALLING];
+    const CALLING: &[&str] = &[
         "send:my-turn",
         "send:half-written",
         "send:written",
@@ -1010,7 +1034,7 @@ mod steps {
         let id = unique();
         let host = host(id);
         let session = Session::connect(id).unwrap();
-        for step in STEPS_OF_A_CALL {
+        for step in STEPS_OF_A_CALL.iter().copied().flatten() {
             let mut victim = Peer::start(this_test!(), "caller", &[&id.to_string(), step]);
             assert_eq!(victim.heard(), None, "{step} is not come to");
             victim.end();
@@ -1021,6 +1045,66 @@ mod steps {
             while !matches!(session.identify(b"after"), Err(Error::NoFile { .. })) {}
         }
         drop(host);
+        assert_nothing_left(id);
+    }
+
+    /// A caller that stops between the host's answer and its coming to the file, until it is killed.
+    fn caller_that_does_not_come(args: &[String]) {
+        static OPENED: AtomicU32 = AtomicU32::new(0);
+        let session = Session::connect(args[0].parse().unwrap()).unwrap();
+        antiphon::steps::watch(|step| {
+            // First the session's channel, then the file.
+            if step == "open:anchored" && OPENED.fetch_add(1, Ordering::Relaxed) == 1 {
+                say("comes");
+                hear();
+            }
+        });
+        let _writer = session.write(b"never").unwrap();
+    }
+
+    #[test]
+    fn a_file_whose_writer_died_before_it_came_is_told_to_its_readers_and_forgotten() {
+        if let Some((_, args)) = role() {
+            return caller_that_does_not_come(&args);
+        }
+        let _watchdog = Watchdog::new("a writer that does not come", PATIENCE);
+        let id = unique();
+        let host = host(id);
+        let session = Session::connect(id).unwrap();
+        let test = this_test!();
+        let start = || {
+            let mut caller = Peer::start(test, "caller", &[&id.to_string()]);
+            caller.expect("comes");
+            caller
+        };
+        let mut caller = start();
+        let mut reader = session.read(b"never").unwrap();
+        let file = reader.ids()[0];
+        // Whoever was told of a file may take its time.
+        assert!(matches!(reader.claim_timeout(4 * TICK), Err(Error::TimedOut { .. })));
+        caller.kill();
+        let told = reader.claim();
+        assert!(
+            matches!(&told, Err(Error::Disconnected { name, peer: "writer", .. }) if *name == file.to_string()),
+            "{told:?}"
+        );
+        assert!(matches!(reader.claim_timeout(4 * TICK), Err(Error::TimedOut { .. })), "it is told once");
+        // As long as somebody waits for it, the next one who opens it gets that one.
+        let mut writer = session.write(b"never").unwrap();
+        assert_eq!(writer.id(), file);
+        write_all(&mut writer, 10_000);
+        assert_whole(&read_all(&mut reader), 0, 10_000);
+        drop((writer, reader));
+
+        start().kill();
+        // The watchdog is the limit.
+        while !matches!(session.identify(b"never"), Err(Error::NoFile { .. })) {}
+        assert!(session.files().unwrap().is_empty());
+        // One who has come and wrote nothing yet is nobody's to forget.
+        let writer = session.write(b"here").unwrap();
+        thread::sleep(4 * TICK);
+        assert_eq!(session.identify(b"here").unwrap()[0].id, writer.id());
+        drop((writer, host));
         assert_nothing_left(id);
     }
 }

@@ -45,6 +45,9 @@ const ARMED: u64 = 0x7fff << 9;
 const WATCHED: u64 = 1 << 24;
 const ONE_NOTICE: u64 = 1 << 25;
 
+/// The most tokens that are ever due: one for each that was armed, and one that it owes.
+pub(crate) const MOST_TOKENS: u32 = 2 * (ARMED / ONE_ARMED) as u32;
+
 /// A value of the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Notice(u64);

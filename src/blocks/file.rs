@@ -1,7 +1,12 @@
 //! One process's attachment to a block file: what it is, who else has it open, what became of them.
+//!
+//! | edge | release | acquire | carries |
+//! |---|---|---|---|
+//! | `reason` | `Shared::cancel` | `Shared::reason` | why the file is cancelled |
 
+use super::board::MOST_TOKENS;
 use super::hall::{End, Got, Hall, Scout, Side};
-use super::layout::{MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
+use super::layout::{IS_SAID, MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
 use super::memory::Memory;
 use super::options::{BlockFileOptions, FileId};
 use super::word::{Last, Owner, State, Table};
@@ -20,7 +25,7 @@ use crate::sys::region::{HeadAt, Mapping};
 use crate::sys::seat::{Care, SeatNumber, Sitter};
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +35,7 @@ static KIND: Kind = Kind {
     layout_version: VERSION,
     overhead: STATE_BYTES,
     head: HeadAt::End,
+    most_tokens: MOST_TOKENS,
     holds_message: |region| {
         let state = Memory(region).state();
         // Relaxed: under the door, with everybody gone.
@@ -171,10 +177,11 @@ impl Shared {
         Ok(self.hall().table.last().is_ending() && self.missing()?.is_empty())
     }
 
-    /// Frees what the dead had claimed and got no range for: once the file is ending nobody else would, and it would
-    /// look as if something were still to come.
+    /// Does what the dead have left undone at the end: tells it, and frees what they had claimed and got no range for.
+    /// Once the file is ending nobody else would, and it would look as if something were still to come.
     fn sweep(&self, care: Care) -> Result<(), Error> {
         let hall = self.hall();
+        hall.see_that_the_end_is_told();
         if !hall.table.last().is_ending() {
             return Ok(());
         }
@@ -236,6 +243,13 @@ impl Shared {
         self.attachment.role(number).load(Relaxed) & role_of(side) != 0
     }
 
+    /// Whether somebody who lives says to play a side, in another process or by another handle.
+    fn are_there(&self, side: Side) -> bool {
+        let lives = |number| matches!(self.look_at(number, Care::Lock), Ok(Sitter::Alive { .. }));
+        let mut others = SeatNumber::handles().filter(|number| !self.is_mine(*number));
+        others.any(|number| self.says_to_play(number, side) && lives(number))
+    }
+
     pub(crate) fn is_mine(&self, number: SeatNumber) -> bool {
         number.index() == self.me.seat
     }
@@ -288,7 +302,12 @@ impl Shared {
 
     /// Why the file was cancelled.
     pub(crate) fn reason(&self) -> String {
-        String::from_utf8_lossy(&self.memory().state().about.reason.get()).into_owned()
+        let about = &self.memory().state().about;
+        // EDGE reason (acquire): its bytes. Where it is being written still, another one has cancelled meanwhile.
+        match about.has_reason.load(Acquire) {
+            IS_SAID => String::from_utf8_lossy(&about.reason.get()).into_owned(),
+            _ => String::new(),
+        }
     }
 
     #[cold]
@@ -296,14 +315,26 @@ impl Shared {
         Error::Cancelled { name: self.name().to_string(), reason: self.reason() }
     }
 
-    /// Cancels the file. The first reason stays.
+    /// Cancels the file. The first reason stays: who writes it says who it is, so that one who dies over it leaves that
+    /// to the next, and the file is cancelled once it is whole.
     pub(crate) fn cancel(&self, reason: &str) -> Result<(), Error> {
         self.check_fork()?;
         let about = &self.memory().state().about;
-        // Relaxed: the reason is released with the word that says that the file is cancelled.
-        if about.has_reason.swap(1, Relaxed) == 0 {
+        // Relaxed: whose it is; of a dead one's bytes nothing is read.
+        let before = about.has_reason.load(Relaxed);
+        let is_free = match before {
+            0 => true,
+            IS_SAID => false,
+            // If the system does not tell, it is that one's: without a reason the file is cancelled all the same.
+            owner => self.is_gone(Owner::of_bits(owner), Care::LockAndPid).unwrap_or(false),
+        };
+        // Relaxed: as above. Where it fails, somebody else writes one.
+        if is_free && about.has_reason.compare_exchange(before, self.me.bits(), Relaxed, Relaxed).is_ok() {
             step!("cancel:begun");
             about.reason.set(reason.as_bytes());
+            step!("cancel:reasoned");
+            // EDGE reason (release): its bytes.
+            about.has_reason.store(IS_SAID, Release);
         }
         self.hall().cancel();
         Ok(())
@@ -379,11 +410,12 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    pub(crate) fn new() -> Self {
+    fn new(shared: &Shared, side: Side) -> Self {
         let now = Instant::now();
         Others {
             told: [0; SEATS],
-            were_there: false,
+            // Whoever leaves before the first look was there too.
+            were_there: shared.are_there(side.other()),
             their_work: 0,
             is_untold: false,
             looked: now,
@@ -459,7 +491,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(shared: &Arc<Shared>, side: Side, wait: Wait) -> Self {
-        Desk { role: Role::new(shared, side), side, waiter: Waiter::new(wait), others: Others::new() }
+        Desk { role: Role::new(shared, side), side, waiter: Waiter::new(wait), others: Others::new(shared, side) }
     }
 
     /// For another thread.
@@ -513,7 +545,9 @@ impl Desk {
         let stop = match self.waiter.wait(bell, &mut wanted, || shared.shares_cpu(side)) {
             Ok(got) => {
                 if got.is_err() {
-                    hall.wake(self.side); // Others wait for the end as well.
+                    // Others wait for the end as well.
+                    hall.see_that_the_end_is_told();
+                    hall.wake(self.side);
                 }
                 return Ok(got);
             }
@@ -679,5 +713,23 @@ impl Awaited for Wanted<'_> {
         let tick = if is_due { SPIN_LOOK } else { TICK };
         let rest = tick.saturating_sub(self.others.looked.elapsed()).max(SPIN_LOOK);
         self.deadline.left().min(rest)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_many_sleepers_finds_its_token() {
+        let id = FileId { session: std::process::id().into(), file: 0xbe11 };
+        let options = BlockFileOptions::new().block_bytes(4096);
+        let shared = Shared::attach(id, Intent::Create, &options, b"bells").unwrap();
+        let hall = shared.hall();
+        (0..100).for_each(|_| hall.board(Side::Readers).arm(false));
+        (0..100).for_each(|_| hall.wake(Side::Readers));
+        assert_eq!(hall.board(Side::Readers).look().asleep(), 0);
+        let bell = &hall.bells[Side::Readers as usize];
+        assert_eq!((0..200).filter(|_| bell.try_take()).count(), 100);
     }
 }

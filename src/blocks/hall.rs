@@ -293,6 +293,14 @@ impl<C: Cell, R: Ring> Hall<'_, C, R> {
         }
     }
 
+    /// The same for one that was killed before it had done that: whoever looks around does it again.
+    pub(crate) fn see_that_the_end_is_told(&self) {
+        let is_told = |side| self.board(side).look().is_over();
+        if self.table.last().is_over() && !(is_told(Side::Writers) && is_told(Side::Readers)) {
+            self.tell_the_end();
+        }
+    }
+
     pub(crate) fn cancel(&self) -> Last {
         let before = self.table.cancel();
         step!("cancel:said");

@@ -22,6 +22,8 @@ pub(crate) const STATE_BYTES: usize = GRANULE;
 pub(crate) const MOST_BLOCKS: usize = 256;
 /// The longest name of a file.
 pub(crate) const MOST_NAME_BYTES: usize = 4096;
+/// A reason that is whole. No owner's bits: its seat is none.
+pub(crate) const IS_SAID: u64 = 1;
 /// The longest reason for a cancelling that is kept.
 pub(crate) const MOST_REASON_BYTES: usize = 1000;
 
@@ -57,7 +59,7 @@ pub(crate) struct About {
     /// Where in the named file this one begins.
     pub(crate) base: AtomicU64,
     pub(crate) name: Text<MOST_NAME_BYTES>,
-    /// Whose word the reason is: not 0, once somebody has begun to write it.
+    /// 0, or the owner who is writing the reason, or [`IS_SAID`]: it is whole.
     pub(crate) has_reason: AtomicU64,
     pub(crate) reason: Text<MOST_REASON_BYTES>,
     /// How often a reader came to the end.

@@ -31,16 +31,21 @@
 //! ```
 //!
 //! # What it promises
-//! * What was completed comes to one reader. If that one dies over it, or lets go of it, it comes to another, marked
+//! * **What was completed comes to one reader.** If that one dies over it, or lets go of it, it comes to another, marked
 //!   [again](Block::again).
-//! * What a writer died over, or let go of, goes to the next claim of any writer, marked [again](Space::again), with the
-//!   same range of the file. A file that lacks a range does not end well: [`Error::Unfilled`] names it.
-//! * A reader is at the end when the file was [finished](Writer::finish), or a writer completed an empty block, and all of
-//!   it was read: not before, and whoever claims last.
-//! * Who waits is told of a death on the other side within a tenth of a second, once, and uses no processor meanwhile.
-//! * Nothing is left behind once all have gone, unless there is something in it that nobody has read.
+//! * **What a writer died over goes to another.** What it died over, or let go of, goes to the next claim of any writer,
+//!   marked [again](Space::again), with the same range of the file. A file that lacks a range does not end well:
+//!   [`Error::Unfilled`] names it.
+//! * **The end comes once all was read.** A reader is at the end when the file was [finished](Writer::finish), or a writer
+//!   completed an empty block, and all of it was read: not before, and whoever claims last.
+//! * **Nothing hangs.** Who waits is told of a death on the other side within a tenth of a second, once, and uses no
+//!   processor meanwhile. Every wait has a form with a limit.
+//! * **Nothing is left behind** once all have gone, unless there is something in it that nobody has read.
+//! * **A peer's bytes are input.** Whatever another process writes, there is no panic, no hang past a limit, no access
+//!   outside the region.
 //!
-//! Up to 30 processes have a file open at once, each with as many threads as it likes.
+//! Up to 30 processes have a file open at once, each with as many threads as it likes; the next one is told
+//! [`Error::SeatTaken`].
 //!
 //! # Interface
 //! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`], [`Claimed`],
@@ -107,7 +112,8 @@ impl BlockFile {
     /// Opens one that is there.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Incompatible`], [`Error::NotAChannel`].
+    /// [`Error::NotFound`], [`Error::Incompatible`], [`Error::NotAChannel`]; [`Error::SeatTaken`] where it is open 30
+    /// times already.
     pub fn open(id: FileId) -> Result<Self, Error> {
         BlockFileOptions::new().open(id)
     }

@@ -6,7 +6,7 @@ use super::hall::Side;
 use super::layout::{MAGIC, VERSION};
 use super::memory::Memory;
 use super::options::FileId;
-use super::word::{Owner, State};
+use super::word::{Last, Owner, State};
 use crate::error::Error;
 use crate::sys::region::{self, HeadAt, Mapping};
 use crate::sys::seat::Sitter;
@@ -62,6 +62,14 @@ impl Holder {
     pub(crate) fn new([pid, blocks]: [u32; 2], [is_alive, writes, reads]: [bool; 3]) -> Self {
         Holder { pid, is_alive, writes, reads, blocks }
     }
+}
+
+/// How many of the living have a file open. Others are all but this process's attachment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Present {
+    pub(crate) others: usize,
+    pub(crate) other_writers: usize,
+    pub(crate) readers: usize,
 }
 
 impl Shared {
@@ -128,16 +136,28 @@ impl Shared {
         self.hall().table.last().is_cancelled()
     }
 
-    /// How many others have it open, and how many of all read it.
-    pub(crate) fn others_and_readers(&self) -> Result<(usize, usize), Error> {
-        let (mut others, mut readers) = (0, 0);
+    /// Whether nothing was ever given out of it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let table = self.hall().table;
+        // Relaxed: counted before the block is complete, and looked at again and again.
+        let is_new = |block: usize| {
+            table.look(block).state() == State::Free && table.records[block].bytes_in.load(Relaxed) == 0
+        };
+        table.last() == Last(0) && (0..self.blocks()).all(is_new)
+    }
+
+    /// Who of the living has it open.
+    pub(crate) fn present(&self) -> Result<Present, Error> {
+        let mut present = Present::default();
         for (number, sitter) in self.sitters()? {
             if matches!(sitter, Sitter::Alive { .. }) {
-                others += usize::from(!self.is_mine(number));
-                readers += usize::from(self.says_to_play(number, Side::Readers));
+                let is_other = !self.is_mine(number);
+                present.others += usize::from(is_other);
+                present.other_writers += usize::from(is_other && self.says_to_play(number, Side::Writers));
+                present.readers += usize::from(self.says_to_play(number, Side::Readers));
             }
         }
-        Ok((others, readers))
+        Ok(present)
     }
 }
 

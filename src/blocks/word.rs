@@ -106,8 +106,12 @@ impl Owner {
     /// Of what its owner let go of.
     pub(crate) const NOBODY: Owner = Owner { seat: u8::MAX, generation: 0 };
 
-    fn bits(self) -> u64 {
+    pub(crate) fn bits(self) -> u64 {
         u64::from(self.seat) << SEAT_SHIFT | u64::from(self.generation) << GENERATION_SHIFT
+    }
+
+    pub(crate) fn of_bits(bits: u64) -> Self {
+        Owner { seat: (bits >> SEAT_SHIFT) as u8, generation: (bits >> GENERATION_SHIFT) as u32 }
     }
 }
 
@@ -126,7 +130,7 @@ pub(crate) struct Word(u64);
 
 impl Word {
     pub(crate) fn state(self) -> State {
-        let owner = Owner { seat: (self.0 >> SEAT_SHIFT) as u8, generation: (self.0 >> GENERATION_SHIFT) as u32 };
+        let owner = Owner::of_bits(self.0);
         match self.0 & STATE {
             FREE => State::Free,
             CLAIMED => State::Claimed(owner),

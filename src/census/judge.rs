@@ -23,6 +23,7 @@ use super::{BlockFile, Channel, Counters, End, Entry, Identity, Kind, Seat, Sitt
 use crate::blocks::FileId;
 use crate::error::Error;
 use crate::name::Name;
+use crate::session;
 use crate::sys;
 use crate::sys::layout::{Difference, Differs, Identity as Record, MAKING, PERSISTENT, PRIVATE};
 use crate::sys::look::{Found, Snapshot, What};
@@ -132,6 +133,7 @@ impl Looker {
             owner: found.owner,
             is_mine: found.owner == self.user,
             len_bytes: found.len,
+            session: None,
             channel: None,
             block_file: None,
             identity: Identity { id: found.id, nonce: 0 },
@@ -142,6 +144,14 @@ impl Looker {
             self.region(stem, found, &mut entry).map_err(failed)?
         };
         Verdict { kind: entry.kind, state: entry.state, why: entry.why } = verdict;
+        if entry.kind == Kind::Channel && session::id_of(stem).is_some() {
+            entry.kind = Kind::Session;
+        }
+        entry.session = match entry.kind {
+            Kind::Session => session::id_of(stem),
+            Kind::BlockFile => FileId::of_name(stem).map(|id| id.session),
+            _ => None,
+        };
         Ok(entry)
     }
 
@@ -216,7 +226,7 @@ impl Looker {
         ];
         let state = Complete {
             kind: Kind::Channel,
-            living: living(channel),
+            living: if session::id_of(stem).is_some() { living_session(channel) } else { living(channel) },
             is_half_removed: start.head().identity.removed.load(Relaxed) != 0,
             kept: kept.into_iter().flatten().next(),
             dead: dead(channel.seats()),
@@ -311,6 +321,7 @@ impl Looker {
                 owner,
                 is_mine: owner == self.user,
                 len_bytes: so_far + found.len,
+                session: None,
                 channel: None,
                 block_file: None,
                 identity: Identity { id: found.id, nonce: 0 },
@@ -485,6 +496,7 @@ fn refused(system_name: &OsStr, error: &Error) -> Entry {
         owner: u32::MAX,
         is_mine: false,
         len_bytes: 0,
+        session: None,
         channel: None,
         block_file: None,
         identity: Identity { id: 0, nonce: 0 },
@@ -511,6 +523,17 @@ fn living(channel: &Channel) -> Option<String> {
     Some(match seat.pid {
         Some(pid) => format!("process {pid} has {what}"),
         None => format!("a process is taking {what}"),
+    })
+}
+
+/// Who lives at a session's channel, in words: its host first.
+fn living_session(channel: &Channel) -> Option<String> {
+    let words = ["hosts it", "calls it"].into_iter().chain(std::iter::repeat("has it open"));
+    let seats = [&channel.consumer, &channel.publisher].into_iter().chain(&channel.handles);
+    let (does, seat) = words.zip(seats).find(|(_, seat)| seat.sitter == Sitter::Alive)?;
+    Some(match seat.pid {
+        Some(pid) => format!("process {pid} {does}"),
+        None => "a process is coming to it".to_owned(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! What channels and block files exist on this machine: who holds them, since when, whose turn it is and what became of
+//! What channels, sessions and block files exist on this machine: who holds them, since when, whose turn it is and what became of
 //! each block, how much has gone through; what is left over, and why it may be removed. And removing that.
 //!
 //! For whoever looks after a machine, and for programs that clear up behind others. A channel or a block file needs none
@@ -54,6 +54,8 @@ use std::time::SystemTime;
 pub enum Kind {
     /// A channel.
     Channel,
+    /// A session: the channel by which it is asked. By its name, since whoever calls that session comes to it.
+    Session,
     /// A block file.
     BlockFile,
     /// A region that nobody has finished making: what it was to be is not known.
@@ -229,7 +231,9 @@ pub struct Entry {
     pub is_mine: bool,
     /// Bytes of shared memory.
     pub len_bytes: u64,
-    /// More of it, where it is a channel that this version can read.
+    /// The session's number, where it is a session or a block file: whatever has the same one belongs together.
+    pub session: Option<u64>,
+    /// More of it, where it is a channel that this version can read: a session's too.
     pub channel: Option<Channel>,
     /// More of it, where it is a block file that this version can read.
     pub block_file: Option<BlockFile>,

@@ -6,6 +6,7 @@ use super::options::ChannelOptions;
 use super::turn::{self, Content, Side, Word};
 use crate::error::Error;
 use crate::name::Name;
+use crate::sys::bells::TOKENS_OF_ONE;
 use crate::sys::deadline::Deadline;
 use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
 use crate::sys::region::{HeadAt, Mapping};
@@ -18,6 +19,7 @@ static KIND: Kind = Kind {
     layout_version: VERSION,
     overhead: HEADER_BYTES,
     head: HeadAt::Start,
+    most_tokens: TOKENS_OF_ONE,
     holds_message: |region| {
         let word = Memory(region).turn().look(Side::Consumer);
         word.is_ok_and(|word| word.content() == Some(Content::Message))

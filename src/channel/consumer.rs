@@ -14,6 +14,7 @@ use crate::steps::step;
 use crate::sys::copy::Target;
 use crate::sys::deadline::Deadline;
 use crate::sys::peer::Partner;
+use crate::sys::process::Who;
 use crate::sys::view::Gather;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -267,6 +268,10 @@ impl Consumer {
         self.end.corrupt(what)
     }
 
+    pub(super) fn caller(&self) -> Who {
+        self.end.shared.who(Side::Publisher as usize)
+    }
+
     /// Acknowledges what is held, if anything is: a message whose guard was forgotten, say.
     #[inline]
     pub(super) fn release(&mut self) {
@@ -433,8 +438,7 @@ impl Consumer {
             self.current.word = None;
             let before = self.end.pass(word, Content::Reply);
             step!("reply:passed");
-            self.end.counters().count_message(self.current.len);
-            self.delivered(before)?;
+            self.passed(before)?;
             self.end.counters().count_reply(bytes.len());
             return Ok(());
         }
@@ -444,8 +448,7 @@ impl Consumer {
 
     fn reply_by_flow(&mut self, word: Word, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
         let (flow, before) = self.end.begin_flow(word, Content::ReplyFlow, 0, bytes.len(), 0);
-        self.end.counters().count_message(self.current.len);
-        self.delivered(before)?;
+        self.passed(before)?;
         let pieces = [IoSlice::new(bytes)];
         match self.end.fill(flow, &mut Gather::new(&pieces), 0, deadline) {
             Ok(true) => {
@@ -461,7 +464,9 @@ impl Consumer {
         }
     }
 
-    fn delivered(&self, before: Word) -> Result<(), Error> {
+    /// The call is done with, and its reply passed, or begun: whether its caller was still there.
+    fn passed(&self, before: Word) -> Result<(), Error> {
+        self.end.counters().count_message(self.current.len);
         if before.is_abandoned() { self.caller_gone() } else { Ok(()) }
     }
 

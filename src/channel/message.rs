@@ -4,6 +4,7 @@ use super::consumer::Consumer;
 use super::memory::Place;
 use crate::error::Error;
 use crate::sys::deadline::Deadline;
+use crate::sys::process::Who;
 use crate::sys::view::View;
 use std::io;
 use std::time::Duration;
@@ -50,6 +51,11 @@ impl<'c> Message<'c> {
             self.consumer.release();
         }
         Ok(self)
+    }
+
+    /// Who calls, as long as it waits for its reply.
+    pub(crate) fn caller(&self) -> Who {
+        self.consumer.caller()
     }
 
     /// The whole message's bytes.

@@ -135,7 +135,7 @@ fn answer(mut message: Message<'_>, table: &mut Table) {
     }
     let mut request = Vec::new();
     if message.copy_into(&mut request).is_ok() {
-        let reply = table.answer(&request).encode();
+        let reply = table.answer(&request, message.caller()).encode();
         // Short enough not to wait for its caller; one that is gone does not want it.
         let _ = message.reply(&reply);
     }

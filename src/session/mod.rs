@@ -18,9 +18,11 @@
 //!   [`SessionOptions::id`] starts, and which finds every file as it stood, since each says in its own region what it
 //!   is. Without a next one the call ends in [`Error::NoHost`].
 //! * **When a caller dies** in the middle of a call, the host goes on with the next.
-//! * A file is there from the call that opens it until it is finished and all of it was read, or until it is cancelled
-//!   and everybody has let go of it. Then its region is gone and its name is free.
-//! * Names are 1 to 4,096 bytes of any kind; they are kept as data, and are nobody's path.
+//! * **A file is there until it was read**: from the call that opens it until it is finished and all of it was read, or
+//!   until it is cancelled and everybody has let go of it. Then its region is gone and its name is free. One whose caller
+//!   died before it came to it, or does not come for ten seconds, goes as well, unless somebody waits to read it: whoever
+//!   does is told [`Error::Disconnected`].
+//! * **Names are any bytes**, 1 to 4,096; they are kept as data, and are nobody's path.
 //!
 //! # Sparse files
 //!
@@ -110,6 +112,13 @@ fn name_of(id: u64) -> String {
     format!("{id:016X}")
 }
 
+/// Which session's channel has this name, if any's.
+pub(crate) fn id_of(name: &str) -> Option<u64> {
+    let id = u64::from_str_radix(name, 16).ok()?;
+    // Other ways to write the number are other names.
+    (name_of(id) == name).then_some(id)
+}
+
 /// A file's name for people.
 fn shown(name: &[u8]) -> String {
     let start = name.get(..SHOWN_BYTES).unwrap_or(name);
@@ -152,7 +161,8 @@ pub struct Entry {
 /// # Errors
 /// Of every call: [`Error::NoHost`] where none came in time; [`Error::PeerDied`] and [`Error::Disconnected`] where the
 /// host went in the middle of it, so that it is to be repeated; [`Error::SeatTaken`] where another caller was in the
-/// middle of a call for all that time; [`Error::TimedOut`]; [`Error::Refused`].
+/// middle of a call for all that time; [`Error::TimedOut`]; [`Error::Refused`]. Of one that opens a file: `SeatTaken`
+/// too where that is open 30 times, the host's included.
 #[derive(Debug, Clone, Copy)]
 pub struct Session {
     id: u64,

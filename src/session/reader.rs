@@ -23,8 +23,8 @@ const ASKING: Duration = Duration::from_millis(100);
 /// Dropped, it lets the host know, for which it waits a tenth of a second at most.
 ///
 /// # Peer death
-/// As of [`Reader`], for each part. Whether the session's host lives is nothing to it: whether there are more parts it
-/// then finds out by itself.
+/// As of [`Reader`], for each part; a writer that was given a file and does not come to it has left it. Whether the
+/// session's host lives is nothing to it: whether there are more parts it then finds out by itself.
 #[derive(Debug)]
 pub struct FileReader {
     session: Session,
@@ -67,7 +67,8 @@ impl FileReader {
     /// The next block to be read; none at the end of the file.
     ///
     /// # Blocking
-    /// Until a block is complete, or until every part is finished and read.
+    /// Until a block is complete, or until every part is finished and read. Of several parts it sleeps at one after the
+    /// other, for 20 ms at most: so a block of another one may be found that late.
     ///
     /// # Errors
     /// As of [`Reader::claim`], for any of its parts.

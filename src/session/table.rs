@@ -6,6 +6,11 @@
 //! | ending | somebody has finished it | readers get what is in it, writers are told |
 //! | done | it is ending, all was read, and some reader knows its end | the host lets go of it, and its name is free |
 //! | cancelled | somebody has cancelled it | whoever comes is told why; the host lets go once nobody else has it open |
+//! | forsaken | nothing was ever claimed in it, and who opened it for writing did not come | the host lets go once nobody else has it open |
+//!
+//! **Until the writer comes** to whom a file was given, the host stands in for it, by a writer of its own that claims
+//! nothing. If it dies, or does not come in ten seconds, the host's writer leaves: so readers who wait are told, as
+//! they are of every writer that left, and whoever opens the file gets it all the same.
 //!
 //! **All of it stands in the regions**: the table is what whoever lists and opens them finds, and nothing in it is told
 //! to anybody before it stands there. So a host that comes after a dead one knows what that one knew. Only to whom it
@@ -20,9 +25,10 @@
 
 use super::SessionOptions;
 use super::protocol::{Failure, Listed, Malformed, Reply, Request};
-use crate::blocks::state::standing;
-use crate::blocks::{BlockFile, BlockFileOptions, FileId};
+use crate::blocks::state::{Present, glance, standing};
+use crate::blocks::{BlockFile, BlockFileOptions, FileId, Writer};
 use crate::error::Error;
+use crate::sys::process::Who;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::{Duration, Instant};
@@ -30,16 +36,70 @@ use std::time::{Duration, Instant};
 /// How long a file that was given to somebody is not given to another one, if nobody is seen reading it.
 const GIVEN_FOR: Duration = Duration::from_secs(1);
 
+/// How long a writer to whom a file was given may take until it comes, if it is not known to be dead.
+const COMES_WITHIN: Duration = Duration::from_secs(10);
+
 struct Entry {
+    // In this order they are dropped.
+    coming: Option<Coming>,
     file: BlockFile,
     name: Vec<u8>,
     given: Option<Instant>,
+    is_forsaken: bool,
+}
+
+/// A writer that was given a file and has not come to it yet.
+struct Coming {
+    _stand_in: Writer,
+    who: Option<Who>,
+    since: Instant,
+}
+
+impl Coming {
+    fn is_given_up(&self) -> bool {
+        self.who.is_some_and(|who| who.is_gone()) || self.since.elapsed() >= COMES_WITHIN
+    }
 }
 
 impl Entry {
+    fn new(file: BlockFile, name: Vec<u8>) -> Self {
+        Entry { coming: None, file, name, given: None, is_forsaken: false }
+    }
+
+    /// It was given to a writer, which is known for who it is if it is not one of a host before this.
+    fn expect(&mut self, who: Option<Who>) {
+        let has_writers = || self.present().other_writers > 0;
+        if !self.file.shared().is_untouched() || has_writers() {
+            return;
+        }
+        // Without one nobody would be told; that fails in forked children alone.
+        let Ok(stand_in) = self.file.writer() else { return };
+        self.coming = Some(Coming { _stand_in: stand_in, who, since: Instant::now() });
+        self.is_forsaken = false;
+    }
+
+    fn see_who_came(&mut self) {
+        let Some(coming) = &self.coming else { return };
+        let (shared, present) = (self.file.shared(), self.present());
+        if !shared.is_untouched() || present.other_writers > 0 {
+            self.coming = None;
+        } else if coming.is_given_up() {
+            self.is_forsaken = true;
+            // Where nobody is left to be told, it goes as a whole: whoever comes meanwhile sees a writer that leaves.
+            if present.others > 0 {
+                self.coming = None;
+            }
+        }
+    }
+
+    fn present(&self) -> Present {
+        // Who cannot be looked at has it open, for all one knows.
+        let all = Present { others: 1, other_writers: 1, readers: 1 };
+        self.file.shared().present().unwrap_or(all)
+    }
+
     fn readers(&self) -> u32 {
-        // Who cannot be looked at reads, for all one knows.
-        self.file.shared().others_and_readers().map_or(1, |(_, readers)| readers as u32)
+        self.present().readers as u32
     }
 
     fn is_readable(&self) -> bool {
@@ -49,10 +109,8 @@ impl Entry {
     /// Whether the host has nothing to keep it for any more.
     fn is_over(&self) -> bool {
         let shared = self.file.shared();
-        match shared.is_cancelled() {
-            true => matches!(shared.others_and_readers(), Ok((0, _))),
-            false => shared.is_done(),
-        }
+        let is_unwanted = shared.is_cancelled() || (self.is_forsaken && shared.is_untouched());
+        if is_unwanted { self.present().others == 0 } else { shared.is_done() }
     }
 
     fn listed(&self, file: u32, name: Vec<u8>) -> Listed {
@@ -67,6 +125,8 @@ pub(super) struct Table {
     files: BTreeMap<u32, Entry>,
     /// Numbers that stand there and are no files of ours.
     not_ours: BTreeSet<u32>,
+    /// Files that a host before this had, and that had no room for this one yet.
+    full: BTreeSet<u32>,
     last: u32,
 }
 
@@ -79,32 +139,52 @@ impl Table {
             options: options.of_files(),
             files: BTreeMap::new(),
             not_ours: BTreeSet::new(),
+            full: BTreeSet::new(),
             last: u32::try_from(now).unwrap_or(0),
         };
         for number in standing(session)? {
             table.last = table.last.max(number);
-            match BlockFile::open(table.id(number)) {
-                Ok(file) if !file.name().is_empty() => {
-                    let name = file.name();
-                    table.files.insert(number, Entry { file, name, given: None });
-                }
-                Err(Error::NotFound { .. }) => {} // Half made, or gone in the meantime.
-                Ok(_)
-                | Err(
-                    Error::NotAChannel { .. }
-                    | Error::Incompatible { .. }
-                    | Error::NameCollision { .. }
-                    | Error::NotPermitted { .. }
-                    | Error::Corrupt { .. }
-                    | Error::SeatTaken { .. }
-                    | Error::Stuck { .. },
-                ) => {
-                    table.not_ours.insert(number);
-                }
-                Err(error) => return Err(error),
-            }
+            table.take_over(number)?;
         }
         Ok(table)
+    }
+
+    /// A file that stands there.
+    fn take_over(&mut self, number: u32) -> Result<(), Error> {
+        match BlockFile::open(self.id(number)) {
+            Ok(file) if !file.name().is_empty() => {
+                let name = file.name();
+                let mut entry = Entry::new(file, name);
+                entry.expect(None);
+                self.files.insert(number, entry);
+            }
+            Err(Error::NotFound { .. }) => {} // Half made, or gone in the meantime.
+            Err(Error::SeatTaken { .. }) => {
+                self.full.insert(number);
+            }
+            Ok(_)
+            | Err(
+                Error::NotAChannel { .. }
+                | Error::Incompatible { .. }
+                | Error::NameCollision { .. }
+                | Error::NotPermitted { .. }
+                | Error::Corrupt { .. }
+                | Error::Stuck { .. },
+            ) => {
+                self.not_ours.insert(number);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Tries again to take over what had no room.
+    fn take_over_the_full(&mut self) {
+        for number in std::mem::take(&mut self.full) {
+            if self.take_over(number).is_err() {
+                self.full.insert(number); // The system's; it is asked again.
+            }
+        }
     }
 
     fn id(&self, file: u32) -> FileId {
@@ -112,11 +192,11 @@ impl Table {
     }
 
     /// Answers, and never waits for anybody.
-    pub(super) fn answer(&mut self, request: &[u8]) -> Reply {
+    pub(super) fn answer(&mut self, request: &[u8], caller: Who) -> Reply {
         let answered = match Request::decode(request) {
             Err(Malformed(what)) => Err(Failure::Refused { why: format!("it was asked with {what}") }),
             Ok(Request::Hello | Request::Closed) => Ok(Reply::Done), // `tidy` comes after the reply.
-            Ok(Request::Open { offset, name }) => self.open(&name, offset),
+            Ok(Request::Open { offset, name }) => self.open(&name, offset, caller),
             Ok(Request::Files { after }) => Ok(self.files(after)),
             Ok(Request::Parts { after, for_reading, name }) => self.parts(after, for_reading, &name),
             Ok(Request::Any) => Ok(self.any()),
@@ -126,8 +206,9 @@ impl Table {
         answered.unwrap_or_else(Reply::Failed)
     }
 
-    fn open(&mut self, name: &[u8], offset: u64) -> Result<Reply, Failure> {
-        for (&file, entry) in self.named(name, 0).filter(|(_, entry)| entry.file.offset() == offset) {
+    fn open(&mut self, name: &[u8], offset: u64, caller: Who) -> Result<Reply, Failure> {
+        let its = |entry: &Entry| entry.name == name && entry.file.offset() == offset;
+        for (&file, entry) in self.files.iter_mut().filter(|(_, entry)| its(entry)) {
             let shared = entry.file.shared();
             if entry.is_over() {
                 continue; // The name is free, and the file goes when it is tidied up.
@@ -138,12 +219,19 @@ impl Table {
             if shared.is_ending() {
                 return Err(Failure::Finished);
             }
+            entry.expect(Some(caller));
             return Ok(Reply::Part { file, offset });
         }
-        self.create(name, offset)
+        // One of this name that cannot be opened may be the one that is asked for: there are not to be two.
+        let is_its = |number: &&u32| !matches!(glance(self.id(**number)), Ok(Some(other)) if other != name);
+        if let Some(number) = self.full.iter().find(is_its) {
+            let why = format!("{} is open 30 times, which is all that it has room for", self.id(*number));
+            return Err(Failure::Refused { why });
+        }
+        self.create(name, offset, caller)
     }
 
-    fn create(&mut self, name: &[u8], offset: u64) -> Result<Reply, Failure> {
+    fn create(&mut self, name: &[u8], offset: u64, caller: Who) -> Result<Reply, Failure> {
         let refused = |error: Error| Failure::Refused { why: error.to_string() };
         for _ in 0..=self.not_ours.len() + self.files.len() {
             self.last = self.last.checked_add(1).unwrap_or(1);
@@ -161,7 +249,9 @@ impl Table {
                 }
                 Err(error) => return Err(refused(error)),
             };
-            self.files.insert(number, Entry { file, name: name.to_vec(), given: None });
+            let mut entry = Entry::new(file, name.to_vec());
+            entry.expect(Some(caller));
+            self.files.insert(number, entry);
             return Ok(Reply::Part { file: number, offset });
         }
         Err(Failure::Refused { why: "every number is taken".to_owned() })
@@ -213,7 +303,9 @@ impl Table {
         Reply::Parts { has_more: false, parts: vec![listed] }
     }
 
-    fn state(&self, file: u32) -> Result<Reply, Failure> {
+    fn state(&mut self, file: u32) -> Result<Reply, Failure> {
+        // So that the host's own writer is not shown beside the one that it stood in for.
+        self.files.values_mut().for_each(Entry::see_who_came);
         let entry = self.files.get(&file).filter(|entry| !entry.is_over()).ok_or(Failure::NoFile)?;
         let state = entry.file.state().map_err(|error| Failure::Refused { why: error.to_string() })?;
         Ok(Reply::State(Box::new(state)))
@@ -228,8 +320,11 @@ impl Table {
         if is_known { Ok(Reply::Done) } else { Err(Failure::NoFile) }
     }
 
-    /// Lets go of what is over. That comes to doors, at which one may have to wait a little: so not within an answer.
+    /// Takes over what there is room in by now, and lets go of what is over. That comes to doors, at which one may have
+    /// to wait a little: so not within an answer.
     pub(super) fn tidy(&mut self) {
+        self.take_over_the_full();
+        self.files.values_mut().for_each(Entry::see_who_came);
         self.files.retain(|_, entry| !entry.is_over());
     }
 }

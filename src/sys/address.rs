@@ -101,7 +101,7 @@ fn look_up(name: &CStr) -> Option<*mut c_void> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::bells::Bell;
+    use crate::sys::bells::{Bell, TOKENS_OF_ONE};
     use crate::sys::semaphore::Waited;
     use std::cell::Cell;
     use std::time::Instant;
@@ -134,7 +134,7 @@ mod tests {
         assert_ne!(page, libc::MAP_FAILED);
         // SAFETY: two words at the start of a page of zeros, which stays mapped.
         let tokens = unsafe { &*page.cast::<[AtomicU32; 2]>() };
-        let [mine, theirs] = [0, 1].map(|end| Bell::Word(words, &tokens[end]));
+        let [mine, theirs] = [0, 1].map(|end| Bell::Word { words, tokens: &tokens[end], most: TOKENS_OF_ONE });
         // SAFETY: the child makes system calls and touches atomics, which is allowed there.
         let child = unsafe { libc::fork() };
         if child == 0 {

@@ -18,8 +18,9 @@
 //! it is `Relaxed`: what one is woken for stands in the turn, and is looked at there.
 //!
 //! **Any process that can map the region may write the word**, as it may post a semaphore: a false token costs a
-//! look, a lost one a tick. No more than two are ever due (see `bell.rs`), so that more are taken for two, and a
-//! false count of billions costs two looks. Ringing past the largest count leaves none: a tick.
+//! look, a lost one a tick. No more are ever due than the floor says: two where one end sleeps (see `bell.rs`), as many
+//! as can sleep where a bell is a whole side's (`blocks/board.rs`). More are taken for that many, and a false count of
+//! billions costs so many looks. Ringing past the largest count leaves none: a tick.
 
 use super::LIBC_FLAVOUR;
 use super::address::ByAddress;
@@ -33,8 +34,8 @@ use std::time::Duration;
 
 /// The identity's word for bells that are words; the others are libcs'.
 const WORDS: u32 = 5;
-/// One for the last arming, and one that is owed.
-const MOST_TOKENS: u32 = 2;
+/// The most tokens that are ever due where one sleeps: one for the last arming, and one that is owed.
+pub(crate) const TOKENS_OF_ONE: u32 = 2;
 
 /// What the bells of this machine's regions are.
 pub(crate) fn flavour() -> u32 {
@@ -71,11 +72,11 @@ impl Bells {
         })
     }
 
-    /// The bell of an end. `region` is the one that these were made or opened for.
-    pub(crate) fn of<'r>(&'r self, region: &'r Mapping, end: usize) -> Bell<'r> {
+    /// The bell of an end. `region` is the one that these were made or opened for, `most` the tokens that may be due.
+    pub(crate) fn of<'r>(&'r self, region: &'r Mapping, end: usize, most: u32) -> Bell<'r> {
         match self {
             Bells::Semaphores(semaphores) => Bell::Semaphore(&semaphores[end & 1]),
-            Bells::Words(words) => Bell::Word(*words, &region.head().bells[end & 1].tokens),
+            Bells::Words(words) => Bell::Word { words: *words, tokens: &region.head().bells[end & 1].tokens, most },
         }
     }
 }
@@ -83,7 +84,7 @@ impl Bells {
 /// One bell.
 pub(crate) enum Bell<'r> {
     Semaphore(&'r Semaphore),
-    Word(ByAddress, &'r AtomicU32),
+    Word { words: ByAddress, tokens: &'r AtomicU32, most: u32 },
 }
 
 impl Bell<'_> {
@@ -91,7 +92,7 @@ impl Bell<'_> {
     pub(crate) fn post(&self) {
         match self {
             Bell::Semaphore(semaphore) => semaphore.post(),
-            Bell::Word(words, tokens) => {
+            Bell::Word { words, tokens, .. } => {
                 // Relaxed: see the module's page.
                 tokens.fetch_add(1, Relaxed);
                 words.wake(tokens);
@@ -103,7 +104,7 @@ impl Bell<'_> {
     pub(crate) fn try_take(&self) -> bool {
         match self {
             Bell::Semaphore(semaphore) => semaphore.try_take(),
-            Bell::Word(_, tokens) => try_take(tokens),
+            Bell::Word { tokens, most, .. } => try_take(tokens, *most),
         }
     }
 
@@ -111,20 +112,20 @@ impl Bell<'_> {
     pub(crate) fn take_within(&self, limit: Duration) -> Waited {
         match self {
             Bell::Semaphore(semaphore) => semaphore.take_within(limit),
-            Bell::Word(words, tokens) => {
-                if try_take(tokens) {
+            Bell::Word { words, tokens, most } => {
+                if try_take(tokens, *most) {
                     return Waited::Token;
                 }
                 words.sleep_while_zero(tokens, limit);
-                if try_take(tokens) { Waited::Token } else { Waited::Nothing }
+                if try_take(tokens, *most) { Waited::Token } else { Waited::Nothing }
             }
         }
     }
 }
 
-fn try_take(tokens: &AtomicU32) -> bool {
+fn try_take(tokens: &AtomicU32, most: u32) -> bool {
     // Relaxed: see the module's page.
-    tokens.fetch_update(Relaxed, Relaxed, |count| count.min(MOST_TOKENS).checked_sub(1)).is_ok()
+    tokens.fetch_update(Relaxed, Relaxed, |count| count.min(most).checked_sub(1)).is_ok()
 }
 
 #[cfg(test)]
@@ -132,9 +133,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_false_count_is_worth_two_tokens() {
-        let tokens = AtomicU32::new(u32::MAX);
-        assert_eq!([(); 3].map(|()| try_take(&tokens)), [true, true, false]);
-        assert_eq!(tokens.load(Relaxed), 0);
+    fn a_false_count_is_worth_as_many_tokens_as_can_be_due() {
+        for most in [TOKENS_OF_ONE, 1000] {
+            let tokens = AtomicU32::new(u32::MAX);
+            assert_eq!((0..2000).filter(|_| try_take(&tokens, most)).count(), most as usize);
+            assert_eq!(tokens.load(Relaxed), 0);
+        }
     }
 }

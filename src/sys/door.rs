@@ -79,6 +79,8 @@ pub(crate) struct Kind {
     /// Bytes that are not payload.
     pub(crate) overhead: usize,
     pub(crate) head: HeadAt,
+    /// The most tokens that one bell ever owes.
+    pub(crate) most_tokens: u32,
     /// Whether something was acknowledged that nobody has consumed.
     pub(crate) holds_message: fn(&Mapping) -> bool,
 }
@@ -140,16 +142,30 @@ impl<'a> Door<'a> {
 }
 
 fn enter_by(file: BorrowedFd<'_>, name: &Name, until: Instant) -> Result<(), Error> {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new();
     // Polled: the kernel's own wait has no limit, and who holds the door may be stopped.
     while !lock::try_lock(file, DOOR_BYTE).map_err(|e| system(name, "fcntl", e))? {
-        if Instant::now() >= until {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(Error::Stuck { name: name.to_string() });
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(LAST_PAUSE);
+        pauses.sleep(left);
     }
     Ok(())
+}
+
+/// Sleeps between two looks at what nobody is woken for: each twice as long as the one before.
+struct Pauses(Duration);
+
+impl Pauses {
+    fn new() -> Self {
+        Pauses(FIRST_PAUSE)
+    }
+
+    fn sleep(&mut self, left: Duration) {
+        std::thread::sleep(self.0.min(left));
+        self.0 = (self.0 * 2).min(LAST_PAUSE);
+    }
 }
 
 impl Drop for Door<'_> {
@@ -309,6 +325,11 @@ impl Attachment {
         sitter.map_err(|e| system(&self.name, "fcntl", e))
     }
 
+    /// Who took an end's seat last. Its own word.
+    pub(crate) fn who(&self, end: usize) -> Who {
+        self.seats().who(SeatNumber::of_end(end))
+    }
+
     /// Who sits in a seat that an attachment has for itself.
     pub(crate) fn look_at(&self, number: SeatNumber, care: Care) -> Result<Sitter, Error> {
         self.seats().look(number, care).map_err(|e| system(&self.name, "fcntl", e))
@@ -373,11 +394,10 @@ impl Attachment {
 
     /// Waits until a seat seems to be free, or until `deadline`. Without the door, so that whoever leaves gets to it.
     fn wait_for_seat(&self, end: usize, deadline: Deadline) -> Result<(), Error> {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new();
         let mut looked_at_process = Instant::now();
         loop {
-            std::thread::sleep(pause.min(deadline.left()));
-            pause = (pause * 2).min(LAST_PAUSE);
+            pauses.sleep(deadline.left());
             let mut care = Care::Lock;
             // A child may keep the lock of the dead: so once a tick at the process as well.
             if looked_at_process.elapsed() >= TICK {
@@ -441,7 +461,7 @@ impl Attachment {
     }
 
     pub(crate) fn bell(&self, end: usize) -> Bell<'_> {
-        self.bells.of(&self.mapping, end)
+        self.bells.of(&self.mapping, end, self.kind.most_tokens)
     }
 
     /// An attachment that was made before a fork is of no use in the child: parent and child would sit in one seat.

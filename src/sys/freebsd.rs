@@ -110,7 +110,7 @@ impl Anchor {
 }
 
 #[cfg(feature = "cli")]
-pub(crate) const SYSTEM: super::System = super::System::Linux;
+pub(crate) const SYSTEM: super::System = super::System::FreeBsd;
 
 #[cfg(feature = "cli")]
 pub(crate) fn libc_version() -> String {

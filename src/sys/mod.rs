@@ -105,6 +105,8 @@ pub enum System {
     Linux,
     /// Shared memory is the kernel's alone, and the locks stand in a registry.
     Darwin,
+    /// There are no locks that antiphon could use, and so no channel.
+    FreeBsd,
 }
 
 /// Turns nix's word for a failure into the standard library's.

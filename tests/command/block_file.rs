@@ -6,6 +6,7 @@ use crate::snapshot::assert_snapshot;
 use crate::support::{PATIENCE, Peer, Watchdog, assert_nothing_left, hear, role, say};
 use crate::this_test;
 use antiphon::blocks::{BlockFile, BlockFileOptions, FileId};
+use antiphon::session::{Session, SessionOptions};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -112,13 +113,74 @@ fn inspect_says_every_field_of_a_block_file_and_draws_its_blocks() {
 }
 
 #[test]
-fn a_channel_that_is_named_as_a_session_is_said_to_be() {
-    let _watchdog = Watchdog::new("session", PATIENCE);
+fn a_session_is_shown_as_one_with_its_host_and_its_files() {
+    let watch = || Watchdog::new("session", PATIENCE);
+    if let Some((_, words)) = role() {
+        let _watchdog = watch();
+        let options = SessionOptions::new().block_bytes(4096).blocks(1).id(words[0].parse().unwrap());
+        let host = options.host().unwrap();
+        let mut writer = Session::connect(host.id()).unwrap().write(b"frames.raw").unwrap();
+        let _space = writer.claim().unwrap();
+        say("hosts");
+        hear();
+        return;
+    }
+    let _watchdog = watch();
+    let session = unique().session | 0x5e55;
+    let name = format!("{session:016X}");
+    let mut child = Peer::start(this_test!(), "host", &[&session.to_string()]);
+    child.expect("hosts");
+    let pid = child.pid().to_string();
+    let (list, errors, status) = said(&["ls"]);
+    assert_eq!((errors.as_str(), status), ("", 0));
+    let lines = |list: &str| -> Vec<String> {
+        list.lines().filter(|line| line.starts_with(&name)).map(str::to_owned).collect()
+    };
+    let [row, file] = &lines(&list)[..] else { panic!("{list}") };
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(&words[..7], [&name, "in", "use", &pid, "left", "2", "1"], "{row}");
+    assert!(file.starts_with(&format!("{name}-")) && file.ends_with(" frames.raw"), "{file}");
+    assert!(list.lines().any(|line| line.starts_with("SESSION ") && line.ends_with(" SINCE")), "{list}");
+    let file = file.split_whitespace().next().unwrap();
+
+    let seen = json(&["inspect", "--json", &name]);
+    assert_eq!((&seen["kind"], &seen["session"]), (&"session".into(), &name.clone().into()));
+    assert_eq!((&seen["channel"]["consumer"]["pid"], &seen["block_file"]), (&child.pid().into(), &().into()));
+    let all = json(&["ls", "--json"]);
+    let its = all["entries"].as_array().unwrap().iter().filter(|entry| entry["session"] == name);
+    assert_eq!(its.map(|entry| entry["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["session", "block file"]);
+
+    let (words, ..) = said(&["inspect", &name]);
+    for line in [
+        "kind          session\n".to_owned(),
+        format!("state         in use: process {pid} hosts it\n"),
+        format!("host          process {pid}, for "),
+        "turn          the caller's; there stands ".to_owned(),
+        "asked         2 messages of ".to_owned(),
+        format!("file          {file} 'frames.raw': in use\n"),
+    ] {
+        assert!(words.contains(&line), "{line:?} is not in\n{words}");
+    }
+    child.kill();
+    let (words, ..) = said(&["clean", &name]);
+    assert!(words.starts_with(&format!("would go {name}: session, 128 KiB\n    process {pid}, which ")), "{words}");
+    assert_eq!(said(&["clean", "--yes", &name, file]).2, 0);
+    assert_nothing_left(&name);
+    assert_nothing_left(file);
+}
+
+#[test]
+fn what_is_named_almost_as_a_session_is_a_channel() {
+    let _watchdog = Watchdog::new("no session", PATIENCE);
     let session = unique().session;
-    for (name, is_one) in [(format!("{session:016X}"), true), (format!("{session:015x}g"), false)] {
+    for (name, kind) in [
+        (format!("{session:016X}"), "session"),
+        (format!("{session:015X}g"), "channel"),
+        (format!("{:016x}", session | 0xa), "channel"),
+        (format!("{session:017X}"), "channel"),
+    ] {
         let _channel = antiphon::ChannelOptions::new().capacity(64 * 1024).create(&name).unwrap();
-        let (words, ..) = said(&["inspect", &name]);
-        assert_eq!(words.contains("kind          channel; its name is a session's\n"), is_one, "{words}");
+        assert_eq!(json(&["inspect", "--json", &name])["kind"], kind, "{name}");
     }
 }
 

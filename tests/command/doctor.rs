@@ -27,6 +27,10 @@ fn doctor_says_a_word_on_everything() {
     let name = match SYSTEM {
         System::Linux => "doctor-linux",
         System::Darwin => "doctor-darwin",
+        System::FreeBsd => {
+            println!("NOT RUN doctor_says_a_word_on_everything: there are no channels here");
+            return;
+        }
     };
     assert_snapshot(name, &topics(&said));
     assert!(said.contains("\nok       trial              told of a death after "), "{said}");

@@ -10,6 +10,7 @@ use crate::support::{Peer, Watchdog, assert_nothing_left, hear, role, say, uniqu
 use crate::this_test;
 use crate::victim::{Plan, deaths, follow, ignore_steps, is_stopped, on_step, outlive, ready};
 use crate::victim::{steps_told, tell_steps};
+use antiphon::steps::OPENING;
 use antiphon::{Channel, ChannelOptions, Consumer, Error, Publisher};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,17 +33,6 @@ const CREATING: &[&str] = &[
     "unlink:bell-gone",
     "unlink:bells-gone",
     "unlink:region-gone",
-];
-const OPENING: &[&str] = &[
-    "open:anchored",
-    "open:at-the-door",
-    "open:mapped",
-    "open:belled",
-    "open:seated",
-    "attach:at-the-door",
-    "attach:locked",
-    "attach:repaired",
-    "attach:seated",
 ];
 const REMOVING: &[&str] = &[
     "detach:left",

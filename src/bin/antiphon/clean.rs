@@ -3,7 +3,7 @@
 use crate::entry;
 use crate::style::{self, Style, Tone};
 use antiphon::Error;
-use antiphon::census::{Entry, Kind, RemoveOptions, State};
+use antiphon::census::{Entry, RemoveOptions, State};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 use std::io::{self, Write};
@@ -86,7 +86,7 @@ fn stays(entry: &Entry, kept: bool) -> String {
     match entry.state {
         State::Kept if !kept => format!("{}; --kept removes it too", entry.why),
         State::LeftOver | State::Kept => format!("it belongs to user {}; --all-users removes it too", entry.owner),
-        State::Foreign if matches!(entry.kind, Kind::Channel | Kind::BlockFile) => {
+        State::Foreign if entry::is_antiphons(entry.kind) => {
             format!("{}; 'antiphon clean' of that build removes it", entry.why)
         }
         _ => entry.why.clone(),

@@ -69,6 +69,10 @@ fn examine() -> Vec<Finding> {
     let mut findings = match machine::SYSTEM {
         System::Linux => linux::examine(is_tried),
         System::Darwin => darwin::examine(),
+        System::FreeBsd => vec![
+            Finding::problem("system", "FreeBSD")
+                .means("No channel can be made here: docs/platforms.md says what this system lacks."),
+        ],
     };
     findings.push(limits::files(trial.as_ref().and_then(|trial| trial.descriptors)));
     findings.push(file_bytes);

@@ -25,6 +25,7 @@ pub fn state(state: State) -> (Tone, &'static str) {
 pub fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Channel => "channel",
+        Kind::Session => "session",
         Kind::BlockFile => "block file",
         Kind::HalfMade => "half-made region",
         Kind::Semaphores => "semaphores without a region",
@@ -77,6 +78,16 @@ pub fn since(entry: &Entry) -> Option<SystemTime> {
     alive.or_else(made_at)
 }
 
+/// Whether it is a region that an antiphon made whole, of whatever version.
+pub fn is_antiphons(kind: Kind) -> bool {
+    matches!(kind, Kind::Channel | Kind::Session | Kind::BlockFile)
+}
+
+/// The block files of a session, out of everything.
+pub fn files_of(session: Option<u64>, all: &[Entry]) -> impl Iterator<Item = &Entry> {
+    all.iter().filter(move |entry| entry.kind == Kind::BlockFile && entry.session == session)
+}
+
 /// Everything of an entry. Keys stay as they are.
 pub fn as_json(entry: &Entry) -> Value {
     json!({
@@ -88,9 +99,16 @@ pub fn as_json(entry: &Entry) -> Value {
         "owner": entry.owner,
         "is_mine": entry.is_mine,
         "bytes": entry.len_bytes,
+        // In digits, since a number of 64 bits is none to many who read this.
+        "session": entry.session.map(session),
         "channel": entry.channel.as_ref().map(channel_as_json),
         "block_file": entry.block_file.as_ref().map(file_as_json),
     })
+}
+
+/// A session's number, as its name has it.
+pub fn session(number: u64) -> String {
+    format!("{number:016X}")
 }
 
 fn seat_as_json(seat: &Seat) -> Value {
@@ -120,8 +138,7 @@ fn file_as_json(file: &BlockFile) -> Value {
         _ => ("unknown", None),
     };
     json!({
-        // In digits, since a number of 64 bits is none to many who read this.
-        "session": format!("{:016X}", file.id.session),
+        "session": session(file.id.session),
         "file": file.id.file,
         "name": file_name(file),
         "offset": file.offset,

@@ -2,8 +2,8 @@
 
 use crate::entry;
 use crate::style::{self, Style, Tone};
-use antiphon::census::{Block, BlockFile, BlockState, Channel, Counters, Entry, FileEnd};
-use antiphon::census::{Handle, Seat, Sitter};
+use antiphon::census::{Block, BlockFile, BlockState, Channel, Counters, End, Entry, FileEnd};
+use antiphon::census::{Handle, Kind, Seat, Sitter};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ const BLOCKS_A_GROUP: usize = 8;
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Says all that is known of one channel or block file, in words")
+        .about("Says all that is known of one thing, in words")
         .after_help(
             "The blocks of a block file are drawn as a strip, a character for each, with its\n\
              legend below. Nobody is disturbed by the look, and it may be stale when you read\n\
@@ -37,33 +37,35 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     let entry = entry::find(matches.get_one::<String>("name").map_or("", String::as_str))?;
     let text = match matches.get_flag("json") {
         true => format!("{:#}\n", entry::as_json(&entry)),
-        false => in_words(&entry, Style::of(matches)),
+        false => {
+            let all = if entry.kind == Kind::Session { entry::all()? } else { Vec::new() };
+            in_words(&entry, &all, Style::of(matches))
+        }
     };
     io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-const SESSION: &str = "; its name is a session's";
-
-/// Whether it is a channel that is named as a session is.
-fn is_session(entry: &Entry) -> bool {
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
-    entry.channel.is_some() && entry.name.len() == 16 && entry.name.bytes().all(is_digit)
-}
-
-fn in_words(entry: &Entry, style: Style) -> String {
+/// `all` has the block files of a session.
+fn in_words(entry: &Entry, all: &[Entry], style: Style) -> String {
     let (tone, state) = entry::state(entry.state);
     let mine = if entry.is_mine { " (you)" } else { "" };
     let mut lines = vec![
         ("name", Tone::Strong, entry.name.clone()),
-        ("kind", Tone::Plain, format!("{}{}", entry::kind(entry.kind), if is_session(entry) { SESSION } else { "" })),
+        ("kind", Tone::Plain, entry::kind(entry.kind).to_owned()),
         ("state", tone, format!("{state}: {}", entry.why)),
         ("system name", Tone::Plain, format!("/{}", entry.system_name)),
         ("owner", Tone::Plain, format!("user {}{mine}", entry.owner)),
         ("size", Tone::Plain, style::bytes(entry.len_bytes)),
     ];
-    lines.extend(entry.channel.iter().flat_map(channel));
+    let ends = if entry.kind == Kind::Session { &OF_SESSION } else { &OF_CHANNEL };
+    lines.extend(entry.channel.iter().flat_map(|it| channel(it, ends)));
     let mut text: String = lines.into_iter().map(|(label, tone, words)| line(label, tone, &words, style)).collect();
+    for entry in entry::files_of(entry.session, all) {
+        let name = entry.block_file.as_ref().map_or(String::new(), |file| format!(" '{}'", entry::file_name(file)));
+        let (tone, state) = entry::state(entry.state);
+        text.push_str(&line("file", tone, &format!("{}{name}: {state}", entry.name), style));
+    }
     if let Some(file) = &entry.block_file {
         text.push_str(&block_file(file, style));
     }
@@ -206,7 +208,16 @@ fn held(block: &Block) -> Option<String> {
     Some(words)
 }
 
-fn channel(channel: &Channel) -> Vec<(&'static str, Tone, String)> {
+/// What the two ends are called, and what they have done.
+struct Ends {
+    ends: [&'static str; 2],
+    did: [&'static str; 2],
+}
+
+const OF_CHANNEL: Ends = Ends { ends: ["publisher", "consumer"], did: ["published", "consumed"] };
+const OF_SESSION: Ends = Ends { ends: ["caller", "host"], did: ["asked", "answered"] };
+
+fn channel(channel: &Channel, Ends { ends: [first, second], did }: &Ends) -> Vec<(&'static str, Tone, String)> {
     let plain = |label, words| (label, Tone::Plain, words);
     let kind = match (channel.is_private, channel.is_persistent) {
         (true, _) => "private: its names go as soon as both ends are attached",
@@ -214,30 +225,31 @@ fn channel(channel: &Channel) -> Vec<(&'static str, Tone, String)> {
         _ => "public: its names go when the last one leaves, unless a message waits",
     };
     let turn = &channel.turn;
-    let mut what = format!("the {}'s; there stands {}", entry::end(turn.end), turn.content);
+    let whose = if turn.end == End::Publisher { first } else { second };
+    let mut what = format!("the {whose}'s; there stands {}", turn.content);
     if turn.len_bytes > 0 && turn.content != "nothing" {
         what.push_str(&format!(" of {}", some(turn.len_bytes, "byte", "bytes")));
     }
     for (is_so, words) in [
-        (turn.is_redelivered, ", which a consumer had before"),
-        (turn.is_abandoned, ", for which nobody waits any more"),
-        (turn.publisher_sleeps, "; the publisher sleeps"),
-        (turn.consumer_sleeps, "; the consumer sleeps"),
+        (turn.is_redelivered, format!(", which a {second} had before")),
+        (turn.is_abandoned, ", for which nobody waits any more".to_owned()),
+        (turn.publisher_sleeps, format!("; the {first} sleeps")),
+        (turn.consumer_sleeps, format!("; the {second} sleeps")),
     ] {
-        what.push_str(if is_so { words } else { "" });
+        what.push_str(if is_so { &words } else { "" });
     }
     let mut lines = vec![
         plain("names", kind.to_owned()),
         plain("capacity", style::bytes(channel.capacity)),
         plain("made", format!("{}by process {}", ago(channel.made_at), channel.maker_pid)),
-        seat("publisher", &channel.publisher),
-        seat("consumer", &channel.consumer),
+        seat(first, &channel.publisher),
+        seat(second, &channel.consumer),
     ];
     lines.extend(channel.handles.iter().map(|handle| seat("open", handle)));
     lines.push(plain("turn", what));
     lines.push(plain("passed", format!("{} times", style::count(turn.passings))));
-    lines.push(plain("published", counters(&channel.published, "received")));
-    lines.push(plain("consumed", counters(&channel.consumed, "given")));
+    lines.push(plain(did[0], counters(&channel.published, "received")));
+    lines.push(plain(did[1], counters(&channel.consumed, "given")));
     lines
 }
 

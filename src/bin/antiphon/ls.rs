@@ -1,4 +1,5 @@
-//! `antiphon ls`: what exists, who holds it, and how much has gone through it: channels first, then block files.
+//! `antiphon ls`: what exists, who holds it, and how much has gone through it: channels, then sessions, then block
+//! files.
 
 use crate::entry;
 use crate::style::{self, Style, Table, Tone};
@@ -12,14 +13,15 @@ pub const NAME: &str = "ls";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Lists channels and block files, who holds them, what went through")
+        .about("Lists channels, sessions and block files, and who holds them")
         .after_help(
             "A process number is who sits at that end; * has the turn. SINCE is how long it\n\
              has been held, or how long ago it was made. MESSAGES and BYTES are what was\n\
-             published. Block files follow, sorted by their sessions: WRITERS and READERS are\n\
-             who has it open for that, BYTES what was completed, FILE the name of the file\n\
-             that stands in it. Nobody is disturbed by the look, and it may be stale when you\n\
-             read it. A long name is cut where the list goes to a terminal.\n\n\
+             published. Sessions follow: HOST is who answers, CALLER who asks just now, CALLS\n\
+             how often somebody has. Then block files, sorted by their sessions: WRITERS and\n\
+             READERS are who has it open for that, BYTES what was completed, FILE the name of\n\
+             the file that stands in it. Nobody is disturbed by the look, and it may be stale\n\
+             when you read it. A long name is cut where the list goes to a terminal.\n\n\
              Examples:\n  \
                antiphon ls                     what there is, and what is left over of some\n  \
                antiphon ls --all               other users' and other programs' files too\n  \
@@ -38,10 +40,8 @@ pub fn command() -> Command {
 
 pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     // What is antiphon's of another version is shown: it may be what is in somebody's way.
-    let is_hidden = |entry: &Entry| {
-        let is_ours = matches!(entry.kind, Kind::Channel | Kind::BlockFile);
-        matches!(entry.state, State::Foreign | State::Unreadable) && !is_ours
-    };
+    let is_hidden =
+        |entry: &Entry| matches!(entry.state, State::Foreign | State::Unreadable) && !entry::is_antiphons(entry.kind);
     let (hidden, shown): (Vec<Entry>, Vec<Entry>) =
         entry::all()?.into_iter().partition(|entry| is_hidden(entry) && !matches.get_flag("all"));
     let mut out = io::stdout().lock();
@@ -57,25 +57,34 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+const NOTHING: &str = "There is no channel, no session and no block file.";
+
 fn nothing(hidden: usize) -> String {
     let hidden = match hidden {
-        0 => return "There is no channel and no block file.".to_owned(),
+        0 => return NOTHING.to_owned(),
         1 => "one thing".to_owned(),
         more => format!("{more} things"),
     };
-    let nothing = "There is no channel and no block file.";
-    format!("{nothing} 'antiphon ls --all' shows {hidden} that cannot be read or are not antiphon's.")
+    format!("{NOTHING} 'antiphon ls --all' shows {hidden} that cannot be read or are not antiphon's.")
 }
 
 fn tables(entries: &[Entry], style: Style, is_terminal: bool) -> String {
-    let (files, channels): (Vec<&Entry>, Vec<&Entry>) =
-        entries.iter().partition(|entry| entry.kind == Kind::BlockFile);
+    let (files, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.kind == Kind::BlockFile);
+    let (sessions, channels): (Vec<&Entry>, Vec<&Entry>) =
+        others.into_iter().partition(|entry| entry.kind == Kind::Session);
     let mut text = String::new();
     if !channels.is_empty() {
         let headings = ["NAME", "STATE", "PUBLISHER", "CONSUMER", "MESSAGES", "BYTES", "SINCE"];
         let longest = channels.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(0);
         let rows = |limit| channels.iter().map(|entry| row(entry, limit)).collect();
         text.push_str(&fitted(&headings, &[2, 3, 4, 5, 6], rows, (longest, 8), style, is_terminal));
+    }
+    if !sessions.is_empty() {
+        text.push_str(if text.is_empty() { "" } else { "\n" });
+        let mut table =
+            Table::new(&["SESSION", "STATE", "HOST", "CALLER", "CALLS", "FILES", "SINCE"], &[2, 3, 4, 5, 6]);
+        sessions.iter().for_each(|entry| table.row(session_row(entry, entries)));
+        text.push_str(&table.text(style));
     }
     if !files.is_empty() {
         text.push_str(if text.is_empty() { "" } else { "\n" });
@@ -137,6 +146,18 @@ fn row(entry: &Entry, limit: usize) -> Row {
     cells
 }
 
+fn session_row(entry: &Entry, all: &[Entry]) -> Row {
+    let mut cells = beginning(entry, usize::MAX);
+    if let Some(channel) = &entry.channel {
+        cells.push(who(&channel.consumer));
+        cells.push(who(&channel.publisher));
+        cells.push((Tone::Plain, short(channel.published.messages)));
+        cells.push((Tone::Plain, style::count(entry::files_of(entry.session, all).count() as u64)));
+        cells.push(age(entry));
+    }
+    cells
+}
+
 fn file_row(entry: &Entry, limit: usize) -> Row {
     let mut cells = beginning(entry, usize::MAX);
     if let Some(file) = &entry.block_file {
@@ -166,14 +187,19 @@ fn side(file: &BlockFile, is_its: fn(&Handle) -> bool) -> (Tone, String) {
 
 fn seat(seat: &Seat, channel: &Channel, end: End) -> (Tone, String) {
     let mark = if channel.turn.end == end { "*" } else { "" };
-    let (tone, who) = match (seat.sitter, seat.pid) {
+    let (tone, who) = who(seat);
+    (tone, format!("{mark}{who}"))
+}
+
+/// Who sits there.
+fn who(seat: &Seat) -> (Tone, String) {
+    match (seat.sitter, seat.pid) {
         (Sitter::Alive, Some(pid)) => (Tone::Good, pid.to_string()),
         (Sitter::Alive, None) => (Tone::Good, "sits down".to_owned()),
         (Sitter::Dead, _) => (Tone::Warning, "dead".to_owned()),
         (Sitter::Left, _) => (Tone::Faint, "left".to_owned()),
         _ => (Tone::Faint, "-".to_owned()),
-    };
-    (tone, format!("{mark}{who}"))
+    }
 }
 
 /// `999,999`, `1.2 M`, `12.3 G`: never wider than eight.

@@ -34,8 +34,8 @@ fn judge_files(limit: Option<u64>, descriptors: Option<u64>) -> Finding {
 pub fn file_bytes() -> Finding {
     match (SYSTEM, machine::limit(Limit::FileBytes)) {
         (System::Darwin, _) => Finding::ok("length of a file", "any").means("Shared memory is no file here."),
-        (System::Linux, Ok(limit)) => judge_file_bytes(limit),
-        (System::Linux, Err(error)) => {
+        (System::Linux | System::FreeBsd, Ok(limit)) => judge_file_bytes(limit),
+        (System::Linux | System::FreeBsd, Err(error)) => {
             Finding::hidden("length of a file", format!("The system does not tell: {error}."))
         }
     }
