@@ -240,9 +240,8 @@ pub const GROUPS: [Group; 8] = [
     Group {
         name: "large blocks",
         cores: Cores::Two,
-        rounds: 40,
-        // Long enough that eight threads that begin and end do not show.
-        spell: Duration::from_millis(20),
+        rounds: 60,
+        spell: Duration::from_millis(8),
         scenarios: &[
             LARGE_BLOCKS,
             Scenario { bytes: 4 * MIB, least: 4, most: 1000, ..LARGE_BLOCKS },

@@ -19,16 +19,20 @@ pub struct Blocks {
     block_bytes: usize,
     blocks: usize,
     wait: Wait,
-    /// How many threads each of the two processes has at work.
-    workers: usize,
+    /// How many threads each of the two processes has at work, where it is not the one that takes the orders.
+    team: Option<usize>,
 }
 
-pub const ALL: [Blocks; 5] = [
-    Blocks { name: "8 blocks of 1 MiB, Spin", block_bytes: 1 << 20, blocks: 8, wait: Wait::Spin, workers: 1 },
-    Blocks { name: "8 blocks of 1 MiB, Adaptive", block_bytes: 1 << 20, blocks: 8, wait: Wait::Adaptive, workers: 1 },
-    Blocks { name: "8 of 1 MiB, four a side", block_bytes: 1 << 20, blocks: 8, wait: Wait::Adaptive, workers: 4 },
-    Blocks { name: "8 blocks of 4 KiB, Spin", block_bytes: 4 << 10, blocks: 8, wait: Wait::Spin, workers: 1 },
-    Blocks { name: "256 blocks of 4 KiB, Spin", block_bytes: 4 << 10, blocks: 256, wait: Wait::Spin, workers: 1 },
+const LARGE: Blocks = Blocks { name: "", block_bytes: 1 << 20, blocks: 8, wait: Wait::Adaptive, team: None };
+const SMALL: Blocks = Blocks { block_bytes: 4 << 10, wait: Wait::Spin, ..LARGE };
+
+pub const ALL: [Blocks; 6] = [
+    Blocks { name: "8 blocks of 1 MiB, Spin", wait: Wait::Spin, ..LARGE },
+    Blocks { name: "8 blocks of 1 MiB, Adaptive", ..LARGE },
+    Blocks { name: "8 of 1 MiB, one a side", team: Some(1), ..LARGE },
+    Blocks { name: "8 of 1 MiB, four a side", team: Some(4), ..LARGE },
+    Blocks { name: "8 blocks of 4 KiB, Spin", ..SMALL },
+    Blocks { name: "256 blocks of 4 KiB, Spin", blocks: 256, ..SMALL },
 ];
 
 impl Contestant for Blocks {
@@ -42,7 +46,7 @@ impl Contestant for Blocks {
 
     fn plays(&self, scenario: &Scenario) -> bool {
         match scenario.play {
-            Play::HandOver => self.workers == 1 && self.wait == Wait::Spin,
+            Play::HandOver => self.wait == Wait::Spin,
             play => play.block_bytes() == Some(self.block_bytes),
         }
     }
@@ -55,11 +59,11 @@ impl Contestant for Blocks {
         Ok(match side {
             Side::First => {
                 let writer = options.create(id, b"a file")?.writer()?;
-                Box::new(Filling { writers: vec![writer; self.workers], tally })
+                Box::new(Filling { ends: self.ends(writer), tally })
             }
             Side::Second => {
                 let reader = options.open(id)?.reader()?;
-                Box::new(Emptying { readers: vec![reader; self.workers], tally })
+                Box::new(Emptying { ends: self.ends(reader), tally })
             }
         })
     }
@@ -70,6 +74,23 @@ impl Contestant for Blocks {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+impl Blocks {
+    fn ends<E: Clone>(&self, end: E) -> Ends<E> {
+        match self.team {
+            None => Ends::One(end),
+            Some(workers) => Ends::Team(vec![end; workers]),
+        }
+    }
+}
+
+/// The writers of a process, or its readers.
+enum Ends<E> {
+    One(E),
+    /// Each has a thread. The fences do not see how long those wait for a processor, since they wait for one another:
+    /// so teams are compared with teams, if need be of one.
+    Team(Vec<E>),
 }
 
 /// A file's name has no letters: the driver's process for a session, and the pair's number in it.
@@ -131,7 +152,7 @@ fn empty(reader: &mut Reader, to: &mut [u8]) -> Result<(), Failure> {
 }
 
 struct Filling {
-    writers: Vec<Writer>,
+    ends: Ends<Writer>,
     tally: Tally,
 }
 
@@ -142,13 +163,13 @@ impl End for Filling {
 
     fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
         let blocks = self.tally.blocks(play, count, room.outgoing.len())?;
-        match &mut self.writers[..] {
-            [writer] => {
+        match &mut self.ends {
+            Ends::One(writer) => {
                 for _ in 0..count {
                     room.outgoing.chunks(self.tally.block_bytes).try_for_each(|from| fill(writer, from))?;
                 }
             }
-            writers => {
+            Ends::Team(writers) => {
                 let (left, tally, outgoing) = (&AtomicU64::new(blocks), &self.tally, &room.outgoing[..]);
                 at_once(writers, |writer| {
                     while one_of(left) {
@@ -169,7 +190,7 @@ impl End for Filling {
 }
 
 struct Emptying {
-    readers: Vec<Reader>,
+    ends: Ends<Reader>,
     tally: Tally,
 }
 
@@ -177,14 +198,14 @@ impl End for Emptying {
     fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
         let bytes = room.incoming.len();
         let blocks = self.tally.blocks(play, count, bytes)?;
-        match &mut self.readers[..] {
-            [reader] => {
+        match &mut self.ends {
+            Ends::One(reader) => {
                 for _ in 0..count {
                     let mut places = room.incoming.chunks_mut(self.tally.block_bytes);
                     places.try_for_each(|to| empty(reader, to))?;
                 }
             }
-            readers => {
+            Ends::Team(readers) => {
                 // Locked by nobody else: a place is used again much later than blocks are.
                 let (left, tally) = (&AtomicU64::new(blocks), &self.tally);
                 let places = room.incoming.chunks_mut(tally.block_bytes);
@@ -206,8 +227,7 @@ impl End for Emptying {
     }
 }
 
-/// A thread for each. This one sleeps meanwhile, so that the fences do not take their waiting for one another, where
-/// several share a processor, for a disturbance.
+/// A thread for each; this one sleeps meanwhile.
 fn at_once<E: Send>(ends: &mut [E], work: impl Fn(&mut E) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
     std::thread::scope(|scope| {
         let work = &work;
