@@ -65,11 +65,6 @@ impl Play {
             _ => None,
         }
     }
-
-    /// Whether blocks are handed over, and not messages.
-    pub fn is_of_blocks(self) -> bool {
-        self == Play::HandOver || self.block_bytes().is_some()
-    }
 }
 
 /// Where the two ends run.

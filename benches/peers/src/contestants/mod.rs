@@ -152,7 +152,7 @@ impl Contestant for Absent {
 
     fn plays(&self, scenario: &Scenario) -> bool {
         // As the one that it stands for, or more.
-        !scenario.play.is_of_blocks()
+        scenario.play != Play::HandOver && scenario.play.block_bytes().is_none()
     }
 
     fn end(&self, _side: Side, _folder: &Path) -> Result<Box<dyn End>, Failure> {
