@@ -9,9 +9,9 @@ use crate::wires::Side;
 use antiphon::blocks::{BlockFile, BlockFileOptions, FileId, Reader, Writer};
 use antiphon::{Error, Wait};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Blocks {
@@ -89,7 +89,7 @@ impl Blocks {
 enum Ends<E> {
     One(E),
     /// Each has a thread. The fences do not see how long those wait for a processor, since they wait for one another:
-    /// so teams are compared with teams, if need be of one.
+    /// so a team is compared with another, if need be of one.
     Team(Vec<E>),
 }
 
@@ -227,13 +227,58 @@ impl End for Emptying {
     }
 }
 
-/// A thread for each; this one sleeps meanwhile.
+/// A thread for each. They begin when this one sleeps, and it sleeps until the last of them is done: so it never waits for
+/// a processor while they have it, which a fence would take for a disturbance.
 fn at_once<E: Send>(ends: &mut [E], work: impl Fn(&mut E) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+    let gate = &Gate { state: Mutex::new((false, ends.len())), opened: Condvar::new(), emptied: Condvar::new() };
     std::thread::scope(|scope| {
         let work = &work;
-        let started: Vec<_> = ends.iter_mut().map(|end| scope.spawn(move || work(end))).collect();
+        let start = |end| {
+            scope.spawn(move || {
+                let _inside = gate.enter();
+                work(end)
+            })
+        };
+        let started: Vec<_> = ends.iter_mut().map(start).collect();
+        gate.open();
         started.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a worker panicked")?)
     })
+}
+
+/// Whether it is open, and how many are still to come out.
+struct Gate {
+    state: Mutex<(bool, usize)>,
+    opened: Condvar,
+    emptied: Condvar,
+}
+
+impl Gate {
+    fn enter(&self) -> Inside<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(state, |(is_open, _)| !*is_open));
+        Inside(self)
+    }
+
+    /// Nobody goes through before this one sleeps, which alone lets go of the lock.
+    fn open(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = true;
+        self.opened.notify_all();
+        drop(self.emptied.wait_while(state, |(_, inside)| *inside > 0));
+    }
+}
+
+/// Comes out however its thread ends.
+struct Inside<'g>(&'g Gate);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1 -= 1;
+        if state.1 == 0 {
+            self.0.emptied.notify_one();
+        }
+    }
 }
 
 #[cfg(test)]
