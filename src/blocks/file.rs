@@ -22,6 +22,7 @@ use crate::sys::layout::SEATS;
 use crate::sys::peer::{SPIN_LOOK, TICK};
 use crate::sys::process::ExitWatch;
 use crate::sys::region::{HeadAt, Mapping};
+use crate::sys::run::Run;
 use crate::sys::seat::{Care, SeatNumber, Sitter};
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
@@ -360,12 +361,14 @@ pub(crate) fn role_of(side: Side) -> u32 {
 pub(crate) struct Role {
     pub(crate) shared: Arc<Shared>,
     side: Side,
+    /// Where a reader copies to, block by block.
+    pub(crate) run: Run,
 }
 
 impl Role {
     pub(crate) fn new(shared: &Arc<Shared>, side: Side) -> Arc<Self> {
         shared.play(side, |players| *players += 1);
-        Arc::new(Role { shared: Arc::clone(shared), side })
+        Arc::new(Role { shared: Arc::clone(shared), side, run: Run::new() })
     }
 }
 

@@ -160,6 +160,7 @@ impl Block {
     pub fn view(&self) -> View<'_> {
         let len = if self.role.shared.is_forked() { 0 } else { self.len };
         View::new(self.role.shared.mapping(), self.block * self.role.shared.block_bytes(), len)
+            .of_run(&self.role.run, self.offset)
     }
 
     /// A copy of all of them.

@@ -18,9 +18,9 @@ use libc::{c_void, size_t};
 use std::hint::black_box;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use super::copy_x86_64::take;
+pub(crate) use super::copy_x86_64::{read, take};
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) use plain::take;
+pub(crate) use plain::{read, take};
 
 type Memcpy = unsafe extern "C" fn(*mut c_void, *const c_void, size_t) -> *mut c_void;
 
@@ -65,6 +65,16 @@ mod plain {
     /// As [`copy`].
     #[inline]
     pub(crate) unsafe fn take(to: *mut u8, from: *mut u8, len: usize, _target: Target) {
+        // SAFETY: the caller's word.
+        unsafe { copy(to, from, len) };
+    }
+
+    /// Copies `len` bytes out of shared memory, and leaves that as it is: several may read it.
+    ///
+    /// # Safety
+    /// As [`copy`].
+    #[inline]
+    pub(crate) unsafe fn read(to: *mut u8, from: *const u8, len: usize, _target: Target) {
         // SAFETY: the caller's word.
         unsafe { copy(to, from, len) };
     }

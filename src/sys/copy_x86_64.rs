@@ -27,6 +27,21 @@ pub(crate) unsafe fn take(to: *mut u8, from: *mut u8, len: usize, target: Target
     unsafe { take_by(by, to, from, len) };
 }
 
+/// Copies `len` bytes out of shared memory, and leaves that as it is: several may read it.
+///
+/// # Safety
+/// As [`copy`].
+#[inline]
+pub(crate) unsafe fn read(to: *mut u8, from: *const u8, len: usize, target: Target) {
+    if target == Target::Memory && is_x86_feature_detected!("avx") {
+        // SAFETY: the caller's word, and nothing is written to `from`; the processor has what it needs.
+        unsafe { take_by(read_past_cache, to, from.cast_mut(), len) };
+    } else {
+        // SAFETY: the caller's word.
+        unsafe { copy(to, from, len) };
+    }
+}
+
 /// Copies whole lines: to the first, from the second, so many.
 ///
 /// # Safety
@@ -129,6 +144,23 @@ unsafe fn take_past_cache(to: *mut u8, from: *mut u8, lines: usize) {
     }
 }
 
+/// # Safety
+/// `lines` lines may be copied as [`copy`] copies bytes; there is at least one. The processor has AVX; `to` is at a
+/// multiple of [`WIDE`].
+unsafe fn read_past_cache(to: *mut u8, from: *mut u8, lines: usize) {
+    // SAFETY: nothing is written but `to`. The fence as in `take_past_cache`.
+    unsafe {
+        for_each_line!(
+            (to, from, lines),
+            "vmovups ymm0, ymmword ptr [rsi]",
+            "vmovups ymm1, ymmword ptr [rsi + 32]",
+            "vmovntps ymmword ptr [rdi], ymm0",
+            "vmovntps ymmword ptr [rdi + 32], ymm1",
+            ; "sfence", "vzeroupper",
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,8 +169,12 @@ mod tests {
     #[test]
     fn every_byte_is_copied_and_none_beside() {
         let source: Vec<u8> = (0..8192u32).map(|n| (n * 31 % 251) as u8).collect();
-        let all: [(&str, CopyLines); 3] =
-            [("sse2", take_lines), ("avx", take_lines_by_avx), ("past the cache", take_past_cache)];
+        let all: [(&str, CopyLines); 4] = [
+            ("sse2", take_lines),
+            ("avx", take_lines_by_avx),
+            ("past the cache", take_past_cache),
+            ("past the cache, nothing back", read_past_cache),
+        ];
         let has_avx = is_x86_feature_detected!("avx");
         for (name, by) in all.into_iter().filter(|(name, _)| has_avx || *name == "sse2") {
             for len in [0, 1, 63, 64, 65, 1023, 1024, 1025, 1087, 1088, 4095, 4096, 4133] {

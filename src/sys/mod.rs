@@ -62,6 +62,7 @@ pub(crate) mod processor;
 pub(crate) mod region;
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
 mod registry;
+pub(crate) mod run;
 pub(crate) mod seat;
 pub(crate) mod semaphore;
 pub(crate) mod view;

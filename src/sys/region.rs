@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
-use super::copy::{Target, copy, take};
+use super::copy::{self, Target, copy, take};
 use super::layout::Head;
 use super::{if_there, io_error, platform, retry};
 use nix::fcntl::OFlag;
@@ -183,6 +183,14 @@ impl Mapping {
         let from = self.at(offset, to.len());
         // SAFETY: `from` starts that many mapped bytes, and `to` is a slice of as many.
         unsafe { copy(to.as_mut_ptr(), from, to.len()) };
+    }
+
+    /// As [`read`](Self::read), into the cache or past it.
+    #[inline]
+    pub(crate) fn read_past(&self, offset: usize, to: &mut [u8], target: Target) {
+        let from = self.at(offset, to.len());
+        // SAFETY: as in `read`.
+        unsafe { copy::read(to.as_mut_ptr(), from, to.len(), target) };
     }
 
     /// Appends `len` bytes from behind `offset` to memory that `to` has reserved.

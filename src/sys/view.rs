@@ -2,8 +2,14 @@
 
 #![allow(unsafe_code)] // One of the homes of unsafe, see CONTRIBUTING.
 
+use super::copy::Target;
 use super::region::Mapping;
+use super::run::Run;
 use std::io::IoSlice;
+
+/// What is copied in at once: from the length of the nearer caches on, `memcpy` copies in another way, which is slower
+/// for what the other end reads next.
+const PIECE: usize = 64 << 10;
 
 /// Bytes in shared memory that one may copy from.
 ///
@@ -26,12 +32,19 @@ pub struct View<'a> {
     mapping: &'a Mapping,
     offset: usize,
     len: usize,
+    /// What the copies from this view are part of, if of anything longer, and where in that it begins.
+    run: Option<(&'a Run, u64)>,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(mapping: &'a Mapping, offset: usize, len: usize) -> Self {
         assert!(len <= mapping.len() && offset <= mapping.len() - len);
-        View { mapping, offset, len }
+        View { mapping, offset, len, run: None }
+    }
+
+    /// The same, one of several that an end has one after the other: at this position of the whole.
+    pub(crate) fn of_run(self, run: &'a Run, position: u64) -> Self {
+        View { run: Some((run, position)), ..self }
     }
 
     /// How many bytes there are.
@@ -49,7 +62,10 @@ impl<'a> View<'a> {
     pub fn copy_to(&self, offset: usize, to: &mut [u8]) -> usize {
         let len = to.len().min(self.len.saturating_sub(offset));
         if len > 0 {
-            self.mapping.read(self.offset + offset, &mut to[..len]);
+            let to = &mut to[..len];
+            let next = |(run, position): (&Run, u64)| run.next(to, position.wrapping_add(offset as u64));
+            let target = self.run.map_or(Target::Cache, next);
+            self.mapping.read_past(self.offset + offset, to, target);
         }
         len
     }
@@ -94,8 +110,8 @@ impl<'a> ViewMut<'a> {
     /// Copies `from` behind `offset`, and returns how many bytes there was room for.
     pub(crate) fn copy_from(&mut self, offset: usize, from: &[u8]) -> usize {
         let len = from.len().min(self.len.saturating_sub(offset));
-        if len > 0 {
-            self.mapping.write(self.offset + offset, &from[..len]);
+        for (number, piece) in from[..len].chunks(PIECE).enumerate() {
+            self.mapping.write(self.offset + offset + number * PIECE, piece);
         }
         len
     }

@@ -35,11 +35,22 @@ pub const SEMAPHORES: &str = "two named semaphores";
 const OPEN_MPI: Against = Against::BestOf(&["Open MPI"]);
 const ICEORYX2: Against = Against::BestOf(&["iceoryx2, publish-subscribe", "iceoryx2, request-response"]);
 
+const LARGE_SPIN: &str = "8 blocks of 1 MiB, Spin";
+const LARGE_ADAPTIVE: &str = "8 blocks of 1 MiB, Adaptive";
+const LARGE_ONE: &str = "8 of 1 MiB, one a side";
+const LARGE_FOUR: &str = "8 of 1 MiB, four a side";
+const SMALL_8: &str = "8 blocks of 4 KiB, Spin";
+const SMALL_256: &str = "256 blocks of 4 KiB, Spin";
+const CHANNEL: Against = Against::BestOf(&[SPIN]);
+const BARE_LARGE: Against = Against::BestOf(&["bare: 8 blocks of 1 MiB"]);
+const BARE_SMALL_8: Against = Against::BestOf(&["bare: 8 blocks of 4 KiB"]);
+const BARE_SMALL_256: Against = Against::BestOf(&["bare: 256 blocks of 4 KiB"]);
+
 const fn bar(scenario: &'static str, size: usize, ours: &'static str, against: Against, ratio: f64) -> Bar {
     Bar { scenario, size, ours, against, ratio }
 }
 
-pub const BARS: [Bar; 25] = [
+pub const BARS: [Bar; 35] = [
     bar("round trip", 8, SPIN, Against::Limit, 1.3),
     bar("round trip", 64, SPIN, Against::Limit, 1.4),
     bar("round trip", 64, SPIN, OPEN_MPI, 0.5),
@@ -65,4 +76,14 @@ pub const BARS: [Bar; 25] = [
     bar("loan", 4 * MIB, SPIN, Against::Ours { contestant: SPIN, scenario: "round trip", size: 8 }, 1.5),
     bar("loan", 4 * MIB, SPIN, ICEORYX2, 0.25),
     bar("fresh", 4 * MIB, ADAPTIVE, Against::BestOf(&["fresh pages by touching"]), 0.5),
+    bar("hand-over", 8, LARGE_SPIN, CHANNEL, 2.0),
+    bar("hand-over", 8, SMALL_8, CHANNEL, 2.0),
+    bar("hand-over", 8, SMALL_256, CHANNEL, 2.0),
+    bar("1 MiB blocks", 64 * MIB, LARGE_SPIN, BARE_LARGE, 0.95),
+    bar("1 MiB blocks", 64 * MIB, LARGE_ADAPTIVE, BARE_LARGE, 0.95),
+    bar("1 MiB blocks", 64 * MIB, LARGE_ADAPTIVE, Against::BestOf(&[ADAPTIVE]), 0.9),
+    bar("1 MiB blocks", 64 * MIB, LARGE_FOUR, Against::BestOf(&[LARGE_ONE]), 1.0),
+    bar("4 KiB blocks", 4 * KIB, SMALL_8, BARE_SMALL_8, 0.7),
+    bar("4 KiB blocks", 4 * KIB, SMALL_256, BARE_SMALL_256, 0.7),
+    bar("4 KiB blocks", 64 * MIB, SMALL_256, BARE_SMALL_256, 0.7),
 ];

@@ -21,7 +21,8 @@ pub fn of<'p>(scenario: &Scenario, pair: &'p Pair) -> Result<Vec<Named<'p>>, Fai
         }
         Play::Asleep | Play::OneCore => vec![(SEMAPHORES.to_owned(), Box::new(Semaphores::new(pair)))],
         Play::OneWay => vec![(MEMCPY.to_owned(), Box::new(Copying::new(scenario.bytes)?))],
-        Play::Loan | Play::Fresh => Vec::new(),
+        // The limit of blocks needs two processes of its own: `contestants/bare.rs`.
+        Play::Loan | Play::Fresh | Play::HandOver | Play::LargeBlocks | Play::SmallBlocks => Vec::new(),
     })
 }
 

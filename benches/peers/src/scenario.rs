@@ -20,10 +20,28 @@ pub enum Play {
     Loan,
     /// Both run, and nothing is there yet; then everything is made, and one message arrives.
     Fresh,
+    /// A block is claimed, filled with a message in place and handed over; there it is claimed, read in place and given
+    /// back. Both ends do so as fast as they can: what is told is from one claim to the next. A channel, which stands
+    /// beside it, has a message there and one back.
+    HandOver,
+    /// As one way, each message through blocks of 1 MiB.
+    LargeBlocks,
+    /// As one way, each message through blocks of 4 KiB.
+    SmallBlocks,
 }
 
 impl Play {
-    pub const ALL: [Play; 6] = [Play::RoundTrip, Play::Asleep, Play::OneCore, Play::OneWay, Play::Loan, Play::Fresh];
+    pub const ALL: [Play; 9] = [
+        Play::RoundTrip,
+        Play::Asleep,
+        Play::OneCore,
+        Play::OneWay,
+        Play::Loan,
+        Play::Fresh,
+        Play::HandOver,
+        Play::LargeBlocks,
+        Play::SmallBlocks,
+    ];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -33,6 +51,18 @@ impl Play {
             Play::OneWay => "one-way",
             Play::Loan => "loan",
             Play::Fresh => "fresh",
+            Play::HandOver => "hand-over",
+            Play::LargeBlocks => "large-blocks",
+            Play::SmallBlocks => "small-blocks",
+        }
+    }
+
+    /// Of what length the blocks are that a message is cut to.
+    pub fn block_bytes(self) -> Option<usize> {
+        match self {
+            Play::LargeBlocks => Some(MIB),
+            Play::SmallBlocks => Some(4096),
+            _ => None,
         }
     }
 }
@@ -124,7 +154,22 @@ pub struct Group {
     pub scenarios: &'static [Scenario],
 }
 
-pub const GROUPS: [Group; 6] = [
+/// Through blocks of 1 MiB, from and to more than the last-level cache holds.
+const LARGE_BLOCKS: Scenario =
+    Scenario { name: "1 MiB blocks", play: Play::LargeBlocks, bytes: 64 * MIB, least: 1, ..ONE_WAY };
+
+/// Through blocks of 4 KiB, from and to a block's length that stays in the cache. All blocks are used before the clock runs.
+const SMALL_BLOCKS: Scenario = Scenario {
+    name: "4 KiB blocks",
+    play: Play::SmallBlocks,
+    bytes: 4096,
+    least: 1000,
+    most: 100_000,
+    warm: 1000,
+    ..ONE_WAY
+};
+
+pub const GROUPS: [Group; 8] = [
     Group {
         name: "awake",
         cores: Cores::Two,
@@ -179,6 +224,24 @@ pub const GROUPS: [Group; 6] = [
         rounds: 14,
         spell: Duration::from_millis(60),
         scenarios: &[Scenario { bytes: 1024 * MIB, least: 1, warm: 0, enough: 4, ..ONE_WAY }],
+    },
+    Group {
+        name: "small blocks",
+        cores: Cores::Two,
+        rounds: 60,
+        spell: Duration::from_millis(2),
+        scenarios: &[Scenario { name: "hand-over", play: Play::HandOver, warm: 1000, ..ROUND_TRIP }, SMALL_BLOCKS],
+    },
+    Group {
+        name: "large blocks",
+        cores: Cores::Two,
+        rounds: 60,
+        spell: Duration::from_millis(8),
+        scenarios: &[
+            LARGE_BLOCKS,
+            Scenario { bytes: 4 * MIB, least: 4, most: 1000, ..LARGE_BLOCKS },
+            Scenario { bytes: 64 * MIB, least: 1, most: 100, warm: 1, ..SMALL_BLOCKS },
+        ],
     },
 ];
 

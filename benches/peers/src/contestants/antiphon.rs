@@ -38,6 +38,10 @@ impl Contestant for Antiphon {
             // A gigabyte's time has little to do with waiting, and much with that of the whole run.
             Play::OneWay if scenario.bytes > 64 << 20 => self.wait == Wait::Adaptive,
             Play::RoundTrip | Play::OneWay | Play::Loan => self.wait != Wait::Park,
+            // A channel pipelines what it copies, by pieces of its own.
+            Play::LargeBlocks => self.wait == Wait::Adaptive,
+            Play::HandOver => self.wait == Wait::Spin,
+            Play::SmallBlocks => false,
         }
     }
 
@@ -95,12 +99,12 @@ impl End for Caller {
 
     fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
         match play {
-            Play::RoundTrip | Play::Asleep | Play::OneCore => {
+            Play::RoundTrip | Play::Asleep | Play::OneCore | Play::HandOver => {
                 for _ in 0..count {
                     self.publisher.call_into(&room.outgoing, &mut room.incoming)?;
                 }
             }
-            Play::OneWay => {
+            Play::OneWay | Play::LargeBlocks => {
                 for _ in 0..count {
                     self.publisher.publish(&room.outgoing)?;
                 }
@@ -126,6 +130,7 @@ impl End for Caller {
                     self.fresh.step += 1;
                 }
             }
+            Play::SmallBlocks => return Err("a channel has no blocks".into()),
         }
         Ok(())
     }
@@ -148,13 +153,13 @@ impl End for Answerer {
 
     fn exchange(&mut self, play: Play, count: u64, room: &mut Room) -> Result<(), Failure> {
         match play {
-            Play::RoundTrip | Play::Asleep | Play::OneCore => {
+            Play::RoundTrip | Play::Asleep | Play::OneCore | Play::HandOver => {
                 for _ in 0..count {
                     let message = self.consumer.consume_into(&mut room.incoming)?;
                     message.reply(&room.incoming)?;
                 }
             }
-            Play::OneWay => {
+            Play::OneWay | Play::LargeBlocks => {
                 for _ in 0..count {
                     drop(self.consumer.consume_into(&mut room.incoming)?);
                 }
@@ -177,6 +182,7 @@ impl End for Answerer {
                     self.fresh.step += 1;
                 }
             }
+            Play::SmallBlocks => return Err("a channel has no blocks".into()),
         }
         Ok(())
     }

@@ -46,7 +46,9 @@ impl Contestant for Iceoryx2 {
             Play::RoundTrip | Play::Loan => true,
             Play::OneWay => !self.is_request_response,
             // Its ends watch; sleeping is another of its patterns.
-            Play::Asleep | Play::OneCore | Play::Fresh => false,
+            Play::Asleep | Play::OneCore | Play::Fresh | Play::HandOver | Play::LargeBlocks | Play::SmallBlocks => {
+                false
+            }
         }
     }
 
@@ -195,7 +197,7 @@ impl End for Services {
                     assert_eq!(self.loans.next()?.payload().len(), room.incoming.len());
                     self.loans.lend(1)?;
                 }
-                (Play::Asleep | Play::OneCore | Play::Fresh, _) => return Err("its ends do not do that".into()),
+                _ => return Err("its ends do not do that".into()),
             }
         }
         match (play, first) {

@@ -4,6 +4,8 @@
 //! each side; one that is a program of its own says how to start it, and that program follows `order.rs`.
 
 pub mod antiphon;
+pub mod bare;
+pub mod blocks;
 mod flags;
 #[cfg(feature = "iceoryx2")]
 pub mod iceoryx2;
@@ -19,11 +21,13 @@ use crate::wires::Side;
 use std::path::Path;
 use std::process::Command;
 
-/// What a contestant is to the others. The limits are in `limits.rs`.
+/// What a contestant is to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Ours,
     Peer,
+    /// Bare memory between two processes of its own. The other limits are in `limits.rs`.
+    Limit,
 }
 
 /// One way for two processes to exchange bytes.
@@ -82,7 +86,7 @@ const KEPT_BYTES: usize = 64 << 20;
 
 impl Room {
     pub fn make(&mut self, side: Side, play: Play, bytes: usize) {
-        let both = !matches!(play, Play::OneWay | Play::Fresh);
+        let both = !matches!(play, Play::OneWay | Play::Fresh | Play::LargeBlocks | Play::SmallBlocks);
         if both || side == Side::First {
             resize(&mut self.outgoing, bytes, 7);
         }
@@ -146,8 +150,9 @@ impl Contestant for Absent {
         Some(self.reason.to_owned())
     }
 
-    fn plays(&self, _scenario: &Scenario) -> bool {
-        true
+    fn plays(&self, scenario: &Scenario) -> bool {
+        // As the one that it stands for, or more.
+        scenario.play != Play::HandOver && scenario.play.block_bytes().is_none()
     }
 
     fn end(&self, _side: Side, _folder: &Path) -> Result<Box<dyn End>, Failure> {
@@ -158,6 +163,8 @@ impl Contestant for Absent {
 pub fn all() -> Vec<Box<dyn Contestant>> {
     let mut all: Vec<Box<dyn Contestant>> = Vec::new();
     all.extend(antiphon::WAITS.map(|contestant| Box::new(contestant) as _));
+    all.extend(blocks::ALL.map(|contestant| Box::new(contestant) as _));
+    all.extend(bare::ALL.map(|contestant| Box::new(contestant) as _));
     all.extend(mpi::ALL.map(|contestant| Box::new(contestant) as _));
     all.extend(iceoryx2::ALL.map(|contestant| Box::new(contestant) as _));
     all.push(Box::new(pipe::Pipe));

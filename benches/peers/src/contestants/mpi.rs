@@ -85,7 +85,7 @@ impl Contestant for Mpi {
             Play::RoundTrip | Play::OneWay => !self.is_for_large || scenario.bytes > 4096,
             Play::OneCore => !self.is_for_large,
             // Its ends do not sleep.
-            Play::Asleep | Play::Loan | Play::Fresh => false,
+            Play::Asleep | Play::Loan | Play::Fresh | Play::HandOver | Play::LargeBlocks | Play::SmallBlocks => false,
         }
     }
 

@@ -14,7 +14,7 @@ pub fn plays(scenario: &Scenario) -> bool {
     match scenario.play {
         Play::RoundTrip | Play::Asleep | Play::OneCore => true,
         Play::OneWay => scenario.bytes <= MOST_BYTES,
-        Play::Loan | Play::Fresh => false,
+        Play::Loan | Play::Fresh | Play::HandOver | Play::LargeBlocks | Play::SmallBlocks => false,
     }
 }
 
@@ -100,7 +100,7 @@ impl<R: Read + AsRawFd, W: Write + AsRawFd> Descriptors<R, W> {
                     (_, false) => self.send(&[0]),
                 }
             }
-            Play::Loan | Play::Fresh => Err("a descriptor cannot do that".into()),
+            _ => Err("a descriptor cannot do that".into()),
         }
     }
 }
