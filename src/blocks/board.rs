@@ -21,7 +21,7 @@
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
-//! | `notice` | `Board::change`: a notice, a watch, an arming | `Board::look`, `Board::change` | what was made available until then |
+//! | `notice` | `Board::change`; `Board::is_wanted`, by its fence | `Board::look`; `Board::watch`, `Board::arm`, by their fences | what was made available until then, and that the file has ended |
 //!
 //! **Nothing is missed.** Who waits changes the board, fences, and looks at the blocks; who makes a block available
 //! changes its word, fences, and looks at the board. Of the two fences one comes first. If the waiter's, the other sees
@@ -36,7 +36,7 @@
 //! costs its finder a look; and a board that is watched by nobody costs one notice.
 
 use crate::sys::cell::Cell;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 const BLOCK: u64 = 0xff;
 const OVER: u64 = 1 << 8;
@@ -92,6 +92,8 @@ pub(crate) struct Board<'a, C>(pub(crate) &'a C);
 impl<C: Cell> Board<'_, C> {
     #[inline]
     pub(crate) fn look(&self) -> Notice {
+        // UNSEEN notice: who goes by a notice and does not see what it is about looks on, and once more at all blocks behind
+        // the fence of its next watching: looks are lost, and nothing else.
         // EDGE notice (acquire): what was made available until then.
         Notice(self.0.load(Acquire))
     }
@@ -99,6 +101,8 @@ impl<C: Cell> Board<'_, C> {
     /// Looks after a change that somebody may go on by: whether to put up a notice of it.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
+        // EDGE notice (release): by the fence, what was made available. Partner: the fences in `watch` and `arm`; store,
+        // then load, on both sides.
         C::fence_after_change(SeqCst);
         // Relaxed: after the fence.
         Notice(self.0.load(Relaxed)).is_wanted()
@@ -120,8 +124,9 @@ impl<C: Cell> Board<'_, C> {
     pub(crate) fn watch(&self) -> Notice {
         let now = self.look();
         let is_watched = now.0 & WATCHED != 0;
-        let now = if is_watched { now } else { Notice(self.0.fetch_or(WATCHED, AcqRel)) };
-        // Also where it was watched before: by somebody else, who fences for itself.
+        // EDGE notice (acquire): by the fence that follows, whoever watched it first. Relaxed: as above.
+        let now = if is_watched { now } else { Notice(self.0.fetch_or(WATCHED, Relaxed)) };
+        // Partner: the fence in `is_wanted`. Also where it was watched before: by somebody else, who fences for itself.
         C::fence(SeqCst);
         now
     }
@@ -133,6 +138,7 @@ impl<C: Cell> Board<'_, C> {
             let is_counted = (is_armed && now.armed() != 0) || now.armed() == ARMED;
             (!is_counted).then(|| now.0 + ONE_ARMED)
         });
+        // Partner: the fence in `is_wanted`.
         C::fence(SeqCst);
     }
 
@@ -147,9 +153,9 @@ impl<C: Cell> Board<'_, C> {
         // Relaxed: looked at by the exchange, or not gone by.
         let mut now = Notice(self.0.load(Relaxed));
         while let Some(next) = to(now) {
-            // EDGE notice (acquire): what others made available, for whom this one passes it on.
-            // EDGE notice (release): what was made available. Relaxed where it fails: looked at once more.
-            match self.0.compare_exchange(now.0, next, AcqRel, Relaxed) {
+            // EDGE notice (release): what was made available, and what others have released here, since an exchange goes on
+            // with that. What an arming acquires, it acquires by its fence. Relaxed where it fails: looked at once more.
+            match self.0.compare_exchange(now.0, next, Release, Relaxed) {
                 Ok(_) => return Ok(now),
                 Err(other) => now = Notice(other),
             }

@@ -51,7 +51,7 @@ pub(crate) enum End {
 }
 
 /// Looks in vain, at the blocks themselves, before one watches the board: about as many as a quick answer takes.
-const LOOKS: u32 = 48;
+const LOOKS: u32 = if cfg!(loom) { 2 } else { 48 };
 /// Of so many of them one is at all blocks, and the others at the one that is to come.
 const LOOKS_AT_ONE: u32 = 16;
 /// Blocks of a file that are no more than this together are used one after the other: all of them are in the cache.

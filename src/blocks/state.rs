@@ -171,7 +171,7 @@ pub(crate) fn glance(id: FileId) -> Result<Option<Vec<u8>>, Error> {
     let Some(len) = len.and_then(|len| usize::try_from(len).ok()) else { return Ok(None) };
     let mapping = Mapping::new(&object, len, HeadAt::End).map_err(failed("mmap"))?;
     let identity = &mapping.head().identity;
-    // Acquire: everything that the maker filled in, as whoever opens it does.
+    // Partner: the maker's store of the magic. Everything that it filled in, as whoever opens it acquires it.
     if identity.magic.load(Acquire) != MAGIC || identity.version.load(Relaxed) != VERSION {
         return Ok(None);
     }

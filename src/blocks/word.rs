@@ -55,10 +55,10 @@
 //!
 //! | edge | release | acquire | carries |
 //! |---|---|---|---|
-//! | `fill` | `Table::complete`, `Table::put_back` | `Table::take`, `Table::adopt_taken` | bytes, range, length |
-//! | `drain` | `Table::free`, `Table::abstain` | `Table::claim` | that the bytes may be overwritten |
+//! | `fill` | `Table::complete`, `Table::put_back` | `Table::take`, `Table::adopt_taken` | bytes, range, length; and that who put it back reads no more |
+//! | `drain` | `Table::free`, `Table::abstain` | `Table::claim` | that the bytes may be overwritten, and the ticket is done with |
 //! | `range` | `Table::choose`, `Table::let_go` | `Table::adopt_claimed` | the range |
-//! | `ticket` | `Table::draw`, `Table::choose`, `Table::end`, `Table::cancel` | `Table::last`, `Table::end`, `Table::cancel` | the tickets before, and that their blocks are claimed |
+//! | `ticket` | `Table::draw`, `Table::choose`, `Table::cancel` | `Table::last` | the tickets before, and that their blocks are claimed; why it is cancelled |
 //!
 //! # Why nothing is lost and nothing comes twice
 //!
@@ -78,7 +78,7 @@
 
 use crate::steps::step;
 use crate::sys::cell::Cell;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 
 const STATE: u64 = 3;
 const FREE: u64 = 0;
@@ -251,7 +251,7 @@ impl<C: Cell> Table<'_, C> {
     }
 
     #[inline]
-    fn change(&self, block: usize, from: Word, to: u64, order: std::sync::atomic::Ordering) -> bool {
+    fn change(&self, block: usize, from: Word, to: u64, order: Ordering) -> bool {
         // Relaxed where it fails: nothing was learned.
         self.records[block].word.compare_exchange(from.0, to, order, Relaxed).is_ok()
     }
@@ -331,7 +331,6 @@ impl<C: Cell> Table<'_, C> {
             }
         }
         self.note(block, offset);
-        // UNSEEN range: whoever adopts it has found its owner dead, which orders the two already.
         // EDGE range (release): where it begins. Nobody else changes the word while this one lives.
         self.records[block].word.fetch_or(RANGED, Release);
         step!("claim:ranged");
@@ -393,21 +392,21 @@ impl<C: Cell> Table<'_, C> {
         // Relaxed: released with the word.
         self.records[block].len.store(len, Relaxed);
         // EDGE fill (release): bytes, range and length.
-        self.pass_on(block, State::Claimed(me), COMPLETE)
+        self.pass_on(block, State::Claimed(me), COMPLETE, Release)
     }
 
     /// Lets go of a claimed block in which there is nothing, and which is nobody's range.
     pub(crate) fn abstain(&self, block: usize, me: Owner) -> Result<(), Stolen> {
         self.be_done(block);
-        // EDGE drain (release): as the last reader did.
-        self.pass_on(block, State::Claimed(me), FREE)
+        // EDGE drain (release): that its ticket is done with.
+        self.pass_on(block, State::Claimed(me), FREE, Release)
     }
 
     /// Lets go of a claimed block whose range has still to be filled.
     pub(crate) fn let_go(&self, block: usize, me: Owner) -> Result<(), Stolen> {
         let ranged = self.look(block).0 & RANGED;
         // EDGE range (release): where it begins.
-        self.pass_on(block, State::Claimed(me), CLAIMED | ranged | AGAIN | Owner::NOBODY.bits())
+        self.pass_on(block, State::Claimed(me), CLAIMED | ranged | AGAIN | Owner::NOBODY.bits(), Release)
     }
 
     // ---- Readers ----
@@ -431,7 +430,7 @@ impl<C: Cell> Table<'_, C> {
         self.be_done(block);
         step!("free:done");
         // EDGE drain (release): the reading is over.
-        self.pass_on(block, State::Taken(me), FREE)
+        self.pass_on(block, State::Taken(me), FREE, Release)
     }
 
     /// Its range is nobody's any more. Who dies before it frees the block had it to the end, and the next one that has it
@@ -445,29 +444,28 @@ impl<C: Cell> Table<'_, C> {
 
     /// Lets go of a block unread, or half read.
     pub(crate) fn put_back(&self, block: usize, me: Owner) -> Result<(), Stolen> {
-        // EDGE fill (release): as it came.
-        self.pass_on(block, State::Taken(me), COMPLETE | AGAIN)
+        // EDGE fill (release): this one's reading, for the writer that overwrites it once the next reader is done.
+        self.pass_on(block, State::Taken(me), COMPLETE | AGAIN, Release)
     }
 
     #[inline]
-    fn pass_on(&self, block: usize, from: State, to: u64) -> Result<(), Stolen> {
+    fn pass_on(&self, block: usize, from: State, to: u64, order: Ordering) -> Result<(), Stolen> {
         let word = self.look(block);
-        if word.state() == from && self.change(block, word, to, Release) { Ok(()) } else { Err(Stolen) }
+        if word.state() == from && self.change(block, word, to, order) { Ok(()) } else { Err(Stolen) }
     }
 
     // ---- The end ----
 
     /// No range is given any more. Returns how it was before.
     pub(crate) fn end(&self) -> Last {
-        // EDGE ticket (acquire): the claims that got a range.
-        // EDGE ticket (release): what its caller had completed.
-        Last(self.next.fetch_or(ENDING, AcqRel))
+        // Relaxed: whoever acquires `next` after it acquires the claims before it all the same, since an exchange goes on
+        // with what was released; and those have all that the end hangs on.
+        Last(self.next.fetch_or(ENDING, Relaxed))
     }
 
     /// Nothing is given any more.
     pub(crate) fn cancel(&self) -> Last {
-        // EDGE ticket (acquire): as in `end`.
         // EDGE ticket (release): why.
-        Last(self.next.fetch_or(CANCELLED, AcqRel))
+        Last(self.next.fetch_or(CANCELLED, Release))
     }
 }

@@ -2,7 +2,11 @@
 //! shipped. As in the channel's model, a payload is a loom cell, so that two owners at once, or one that has not
 //! acquired what the other wrote, fail; a bell counts its tokens, and only a token or a tick that the model gives ends
 //! a sleep, so that a lost wake-up is a deadlock. Who dies is a function that returns at a step, and who adopts from it
-//! starts when it has, as a process that finds another's lock gone does.
+//! starts when it has, as a process that finds another's lock gone does; or, where a hand-over is to do without that, when
+//! it has read so in a word that orders nothing.
+//!
+//! Who comes last in what a model is to show has a thread of its own: loom was seen to leave out the orders in which the
+//! thread that started two others comes behind both.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --lib blocks::model
@@ -159,6 +163,20 @@ fn read_all(region: &Region, hall: &Hall<'_, AtomicU64, &Bell>) -> Vec<u64> {
     offsets
 }
 
+/// Looks until it has one, as who spins does: in vain for a while, and then at the board alone.
+fn spin(hall: &Hall<'_, AtomicU64, &Bell>, scout: &mut Scout, side: Side) -> Result<Got, End> {
+    loop {
+        let got = match side {
+            Side::Writers => hall.claim(scout, None, false, |_| false),
+            Side::Readers => hall.take(scout, false, |_| false),
+        };
+        if let Some(got) = got {
+            return got;
+        }
+        thread::yield_now();
+    }
+}
+
 fn ranges(count: u64) -> Vec<u64> {
     (0..count).map(|nth| nth * BLOCK_BYTES).collect()
 }
@@ -240,6 +258,195 @@ fn claims_while_it_ends(chosen: Option<u64>) {
         ender.join().unwrap();
         let written = late.join().unwrap();
         assert_eq!(offsets, ranges(written));
+    });
+}
+
+#[test]
+fn who_watches_the_board_gets_what_is_made_available() {
+    check(Some(2), || {
+        let region = Region::new(1);
+        let theirs = Arc::clone(&region);
+        let writer = thread::spawn(move || {
+            let hall = theirs.hall(2);
+            let got = hall.claim(&mut Scout::new(), None, false, |_| false).unwrap().unwrap();
+            theirs.fill(&hall, got);
+        });
+        // Nothing but the notice of that one block ends its watching.
+        let theirs = Arc::clone(&region);
+        let reader = thread::spawn(move || {
+            let hall = theirs.hall(3);
+            let got = spin(&hall, &mut Scout::new(), Side::Readers).unwrap();
+            theirs.drain(&hall, got)
+        });
+        writer.join().unwrap();
+        assert_eq!(reader.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn who_watches_a_board_that_says_over_finds_the_file_over_whoever_watched_it_before() {
+    check(None, || {
+        let region = Region::new(1);
+        let theirs = Arc::clone(&region);
+        let ender = thread::spawn(move || theirs.hall(2).end());
+        let theirs = Arc::clone(&region);
+        let other = thread::spawn(move || theirs.hall(3).board(Side::Readers).watch());
+        let hall = region.hall(4);
+        if hall.board(Side::Readers).watch().is_over() {
+            // Otherwise it would watch for a notice that has come already.
+            assert!(hall.table.last().is_ending());
+        }
+        ender.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn who_finds_a_file_cancelled_finds_what_was_said_before() {
+    check(None, || {
+        let region = Region::new(1);
+        let said = Arc::new(AtomicU64::new(0));
+        let (theirs, why) = (Arc::clone(&region), Arc::clone(&said));
+        let canceller = thread::spawn(move || {
+            // As the reason is.
+            why.store(1, Relaxed);
+            theirs.hall(2).table.cancel();
+        });
+        let found = region.hall(3).take(&mut Scout::new(), false, |_| false);
+        if found.is_some() {
+            assert_eq!((found, said.load(Relaxed)), (Some(Err(End::Cancelled)), 1));
+        }
+        canceller.join().unwrap();
+    });
+}
+
+#[test]
+fn who_had_a_block_before_another_reader_is_done_with_it_when_it_is_filled_again() {
+    check(Some(2), || {
+        let region = Region::new(1);
+        let hall = region.hall(2);
+        let got = hall.claim(&mut Scout::new(), None, false, |_| false).unwrap().unwrap();
+        region.fill(&hall, got);
+        let theirs = Arc::clone(&region);
+        let first = thread::spawn(move || {
+            let hall = theirs.hall(3);
+            let got = hall.take(&mut Scout::new(), false, |_| false);
+            if let Some(Ok(Got { block, .. })) = got {
+                assert_eq!(theirs.payload[block].get(), theirs.offset_of(block) + 1);
+                hall.put_back(block).unwrap();
+            }
+        });
+        let theirs = Arc::clone(&region);
+        let second = thread::spawn(move || {
+            let hall = theirs.hall(4);
+            let got = wait(&hall, &mut Scout::new(), Side::Readers).unwrap();
+            theirs.drain(&hall, got);
+        });
+        let theirs = Arc::clone(&region);
+        let writer = thread::spawn(move || {
+            let got = wait(&theirs.hall(2), &mut Scout::new(), Side::Writers).unwrap();
+            theirs.payload[got.block].set(theirs.offset_of(got.block) + 1);
+        });
+        first.join().unwrap();
+        second.join().unwrap();
+        writer.join().unwrap();
+    });
+}
+
+/// Who adopts learns of the death from a word that orders nothing: what the dead had acquired or chosen comes with the
+/// block's own word.
+fn adopts_by_the_word_alone(dies: fn(&Region), adopts: fn(&Region) -> bool) {
+    check(Some(3), move || {
+        let region = Region::new(1);
+        let is_dead = Arc::new(AtomicU64::new(0));
+        let (theirs, death) = (Arc::clone(&region), Arc::clone(&is_dead));
+        let dead = thread::spawn(move || {
+            dies(&theirs);
+            death.store(1, Relaxed);
+        });
+        if is_dead.load(Relaxed) == 1 {
+            adopts(&region);
+        }
+        dead.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_dead_reader_had_comes_whole_by_its_word_alone() {
+    adopts_by_the_word_alone(
+        |region| {
+            let hall = region.hall(2);
+            let got = hall.claim(&mut Scout::new(), None, false, |_| false).unwrap().unwrap();
+            region.fill(&hall, got);
+            region.hall(3).take(&mut Scout::new(), false, |_| false).unwrap().unwrap();
+        },
+        |region| {
+            let hall = region.hall(4);
+            let got = hall.take(&mut Scout::new(), true, |owner| owner.seat == 3);
+            got.is_some_and(|got| region.drain(&hall, got.unwrap()) == 0)
+        },
+    );
+}
+
+#[test]
+fn the_range_that_a_dead_writer_chose_comes_by_its_word_alone() {
+    adopts_by_the_word_alone(
+        |region| {
+            region.hall(2).claim(&mut Scout::new(), Some(7 * BLOCK_BYTES), false, |_| false).unwrap().unwrap();
+        },
+        |region| match region.hall(4).claim(&mut Scout::new(), Some(BLOCK_BYTES), true, |owner| owner.seat == 2) {
+            Some(Ok(Got { block, again: true })) => {
+                assert_eq!(region.offset_of(block), 7 * BLOCK_BYTES);
+                true
+            }
+            // Its claim, or its choice, was not seen yet.
+            _ => false,
+        },
+    );
+}
+
+#[test]
+fn who_dies_over_a_block_that_another_had_nothing_for_leaves_no_range() {
+    check(Some(2), || {
+        let region = Region::new(1);
+        let theirs = Arc::clone(&region);
+        let abstains = thread::spawn(move || {
+            let hall = theirs.hall(2);
+            if let Some(Ok(got)) = hall.claim(&mut Scout::new(), None, false, |_| false) {
+                hall.end();
+                hall.abstain(got.block).unwrap();
+            }
+        });
+        // It looked before the file was ending, and dies before it asks for a range.
+        let theirs = Arc::clone(&region);
+        let dies = thread::spawn(move || theirs.hall(3).table.claim(0, theirs.hall(3).me));
+        if dies.join().unwrap() {
+            let hall = region.hall(4);
+            // Before the first one, or after it.
+            if hall.table.last().tickets() == 1 {
+                hall.sweep(|owner| owner.seat == 3);
+                assert!(!hall.is_being_filled(), "a range that nobody was given");
+            }
+        }
+        let _ = abstains.join();
+    });
+}
+
+#[test]
+fn of_two_who_sweep_what_a_dead_writer_claimed_one_frees_it_and_the_end_comes() {
+    check(Some(1), || {
+        let region = Region::new(1);
+        let hall = region.hall(2);
+        assert!(hall.table.claim(0, hall.me));
+        hall.end();
+        let sweepers = [3, 4].map(|seat| {
+            let theirs = Arc::clone(&region);
+            thread::spawn(move || theirs.hall(seat).sweep(|owner| owner.seat == 2))
+        });
+        let end = wait(&region.hall(5), &mut Scout::new(), Side::Readers);
+        assert_eq!(end, Err(End::Ended));
+        sweepers.into_iter().for_each(|sweeper| sweeper.join().unwrap());
+        assert_eq!(region.hall(5).table.look(0).state(), State::Free);
     });
 }
 
