@@ -15,8 +15,6 @@ use std::time::Duration;
 use support::{Dice, PATIENCE, Peer, Watchdog, hear, role, say};
 
 const BLOCK: usize = 4096;
-/// How often whoever waits looks around.
-const TICK: Duration = Duration::from_millis(40);
 
 /// An id that no other test, and no other run, has.
 fn unique() -> u64 {
@@ -898,6 +896,9 @@ mod steps {
     use super::*;
     use std::sync::OnceLock;
     use std::sync::atomic::AtomicBool;
+
+    /// How often whoever waits looks around.
+    const TICK: Duration = Duration::from_millis(40);
 
     static STEP: OnceLock<String> = OnceLock::new();
     static IS_ARMED: AtomicBool = AtomicBool::new(false);
