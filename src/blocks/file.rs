@@ -56,7 +56,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn attach(id: FileId, intent: Intent, options: &BlockFileOptions, name: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn attach(
+        id: FileId,
+        intent: Intent,
+        options: &BlockFileOptions,
+        name: &[u8],
+        note: &[u8],
+    ) -> Result<Self, Error> {
         let total = options.region_bytes()?;
         let blueprint = Blueprint { total, mode: options.mode, flags: 0 };
         let fill_in = |region: &Mapping| {
@@ -66,6 +72,7 @@ impl Shared {
             about.blocks.store(options.blocks as u64, Relaxed);
             about.base.store(options.offset, Relaxed);
             about.name.set(name);
+            about.note.set(note);
         };
         let attachment = Attachment::attach(id.name()?, intent, &KIND, blueprint, &fill_in)?;
         let about = &Memory(&attachment.mapping).state().about;

@@ -56,7 +56,7 @@ impl Entry {
     }
 
     fn listed(&self, file: u32, name: Vec<u8>) -> Listed {
-        Listed { file, offset: self.file.offset(), readers: self.readers(), name }
+        Listed { file, offset: self.file.offset(), readers: self.readers(), name, note: self.file.note() }
     }
 }
 
@@ -116,7 +116,7 @@ impl Table {
         let answered = match Request::decode(request) {
             Err(Malformed(what)) => Err(Failure::Refused { why: format!("it was asked with {what}") }),
             Ok(Request::Hello | Request::Closed) => Ok(Reply::Done), // `tidy` comes after the reply.
-            Ok(Request::Open { offset, name }) => self.open(&name, offset),
+            Ok(Request::Open { offset, bytes, note, name }) => self.open(&name, offset, bytes, &note),
             Ok(Request::Files { after }) => Ok(self.files(after)),
             Ok(Request::Parts { after, for_reading, name }) => self.parts(after, for_reading, &name),
             Ok(Request::Any) => Ok(self.any()),
@@ -126,7 +126,7 @@ impl Table {
         answered.unwrap_or_else(Reply::Failed)
     }
 
-    fn open(&mut self, name: &[u8], offset: u64) -> Result<Reply, Failure> {
+    fn open(&mut self, name: &[u8], offset: u64, bytes: u64, note: &[u8]) -> Result<Reply, Failure> {
         for (&file, entry) in self.named(name, 0).filter(|(_, entry)| entry.file.offset() == offset) {
             let shared = entry.file.shared();
             if entry.is_over() {
@@ -140,10 +140,10 @@ impl Table {
             }
             return Ok(Reply::Part { file, offset });
         }
-        self.create(name, offset)
+        self.create(name, offset, bytes, note)
     }
 
-    fn create(&mut self, name: &[u8], offset: u64) -> Result<Reply, Failure> {
+    fn create(&mut self, name: &[u8], offset: u64, bytes: u64, note: &[u8]) -> Result<Reply, Failure> {
         let refused = |error: Error| Failure::Refused { why: error.to_string() };
         for _ in 0..=self.not_ours.len() + self.files.len() {
             self.last = self.last.checked_add(1).unwrap_or(1);
@@ -151,7 +151,7 @@ impl Table {
             if self.files.contains_key(&number) || self.not_ours.contains(&number) {
                 continue;
             }
-            let file = match self.options.offset(offset).create(self.id(number), name) {
+            let file = match self.options.offset(offset).fit(bytes).create_noted(self.id(number), name, note) {
                 Ok(file) => file,
                 Err(Error::NoSpace { need, have, .. }) => return Err(Failure::NoSpace { need, have }),
                 // Somebody made it who is not the host.
