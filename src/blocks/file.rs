@@ -174,7 +174,7 @@ impl Shared {
     }
 
     /// Whether the file is ending, and all is there that will ever be.
-    fn is_whole(&self) -> Result<bool, Error> {
+    pub(crate) fn is_whole(&self) -> Result<bool, Error> {
         Ok(self.hall().table.last().is_ending() && self.missing()?.is_empty())
     }
 
@@ -301,6 +301,27 @@ impl Shared {
     #[cold]
     pub(crate) fn cancelled(&self) -> Error {
         Error::Cancelled { name: self.name().to_string(), reason: self.reason() }
+    }
+
+    /// What its maker noted of it.
+    pub(crate) fn note(&self) -> Vec<u8> {
+        self.memory().state().about.note.get()
+    }
+
+    /// Where all of it is brought: `place`, unless somebody else has said so before.
+    pub(crate) fn goes_to(&self, place: u64) -> u64 {
+        let goes_to = &self.memory().state().about.goes_to;
+        // Relaxed: a number; what stands at the place is found by the name that is made from it, in the file system.
+        match goes_to.compare_exchange(0, place, Relaxed, Relaxed) {
+            Ok(_) => place,
+            Err(before) => before,
+        }
+    }
+
+    /// The same, where somebody has said so.
+    pub(crate) fn place(&self) -> Option<u64> {
+        // Relaxed: as above.
+        Some(self.memory().state().about.goes_to.load(Relaxed)).filter(|place| *place != 0)
     }
 
     /// Cancels the file. The first reason stays.

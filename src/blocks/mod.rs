@@ -159,7 +159,7 @@ impl BlockFile {
 
     /// What its maker noted of it: up to 64 bytes, any.
     pub fn note(&self) -> Vec<u8> {
-        self.shared.memory().state().about.note.get()
+        self.shared.note()
     }
 
     /// The bytes of a block.

@@ -109,6 +109,24 @@ impl Shared {
         Ok(seen)
     }
 
+    /// How many processes that live write it, with this one if it does.
+    pub(crate) fn living_writers(&self) -> Result<usize, Error> {
+        self.living(Side::Writers)
+    }
+
+    /// How many read it, likewise.
+    pub(crate) fn living_readers(&self) -> Result<usize, Error> {
+        self.living(Side::Readers)
+    }
+
+    fn living(&self, side: Side) -> Result<usize, Error> {
+        let sitters = self.sitters()?;
+        let plays = |(number, sitter): &(_, Sitter)| {
+            matches!(sitter, Sitter::Alive { .. }) && self.says_to_play(*number, side)
+        };
+        Ok(sitters.iter().filter(|sitter| plays(sitter)).count())
+    }
+
     /// Whether it is finished, and everything was read: also that it is empty.
     pub(crate) fn is_done(&self) -> bool {
         let table = self.hall().table;

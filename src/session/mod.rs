@@ -111,7 +111,7 @@ fn name_of(id: u64) -> String {
 }
 
 /// A file's name for people.
-fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     let start = name.get(..SHOWN_BYTES).unwrap_or(name);
     let dots = if start.len() < name.len() { "..." } else { "" };
     match std::str::from_utf8(start) {

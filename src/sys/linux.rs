@@ -30,6 +30,20 @@ pub(crate) const LIBC_FLAVOUR: u32 = 2;
 #[cfg(not(any(target_env = "gnu", target_env = "musl")))]
 pub(crate) const LIBC_FLAVOUR: u32 = 4;
 
+// Offsets of 64 bits, whatever the machine's words are.
+pub(crate) use libc::{lseek64 as lseek, off64_t as Offset, pread64 as pread_to, pwrite64 as pwrite_from};
+
+/// Files of every length are opened.
+pub(crate) const LARGE: libc::c_int = libc::O_LARGEFILE;
+
+/// `fallocate(2)`
+pub(crate) fn preallocate(file: &std::fs::File, len: Offset) -> io::Result<()> {
+    let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE.bits();
+    // SAFETY: a descriptor and numbers.
+    let call = || nix::errno::Errno::result(unsafe { libc::fallocate64(file.as_raw_fd(), keep, 0, len) });
+    super::retry(call).map(drop)
+}
+
 /// The mode bit by which an object without a length, or a semaphore, is known as antiphon's: sticky, which means
 /// nothing on a regular file and is in nobody's way; the umask leaves it.
 pub(crate) const MARK: u32 = libc::S_ISVTX;
