@@ -117,7 +117,8 @@ fn files_of_every_shape_arrive_as_they_are() {
         (3 * hole + 77, &[(0, 4096), (hole, 100_000), (3 * hole, 77)]),
         (17 * 4096, &[(4096, 4096), (5 * 4096, 8192), (16 * 4096, 1)]),
     ];
-    for (len, parts) in shapes {
+    for (is_direct, (len, parts)) in [false, true].into_iter().flat_map(|direct| shapes.map(|shape| (direct, shape)))
+    {
         let scratch = Scratch::new("shapes");
         let file = File::create(scratch.from()).unwrap();
         for (at, len) in parts {
@@ -126,7 +127,7 @@ fn files_of_every_shape_arrive_as_they_are() {
         file.set_len(len).unwrap();
         file.set_permissions(fs::Permissions::from_mode(0o640)).unwrap();
         file.set_modified(std::time::UNIX_EPOCH + Duration::new(1_000_000_007, 987_654_321)).unwrap();
-        through(&Posix::new().keep(true), &session, &scratch);
+        through(&Posix::new().keep(true).direct(is_direct), &session, &scratch);
         let (from, to) = (file.metadata().unwrap(), fs::metadata(scratch.to().join("name")).unwrap());
         assert_same(&scratch.from(), &scratch.to().join("name"));
         assert_eq!((to.mode(), to.mtime(), to.mtime_nsec()), (from.mode(), 1_000_000_007, 987_654_321));
@@ -577,5 +578,22 @@ fn disks_that_refuse_are_named_and_nothing_is_left() {
     let refused = Posix::new().receive(&session, b"name", &scratch.folder()).unwrap_err();
     assert!(matches!(refused, Error::Disk { call: "replace", .. }), "{refused}");
     assert_eq!(scratch.received(), ["name"]);
+    assert_nothing_left(host);
+}
+
+#[test]
+fn what_was_made_by_who_died_before_it_told_anybody_is_removed_and_what_is_not_ours_stays() {
+    let _watchdog = Watchdog::new("never told", PATIENCE);
+    let (host, session) = session();
+    let scratch = Scratch::new("never-told");
+    fs::write(scratch.from(), b"a file").unwrap();
+    Posix::new().send(&session, &scratch.from(), b"name").unwrap();
+    let id = session.identify(b"name").unwrap()[0].id;
+    let orphan = format!(".antiphon-{id}-00000000000000AB");
+    for name in [&orphan, &format!("{orphan}.piece"), ".antiphon-", ".antiphon-1-2-3", ".antiphon-notes"] {
+        fs::write(scratch.to().join(name), b"half").unwrap();
+    }
+    Posix::new().receive(&session, b"name", &scratch.folder()).unwrap();
+    assert_eq!(scratch.received(), [".antiphon-", ".antiphon-1-2-3", ".antiphon-notes", "name"]);
     assert_nothing_left(host);
 }

@@ -10,13 +10,14 @@
 //! has drawn and put into the region. So whoever receives the same file into the same directory finds it, takes it over
 //! where the first one is dead, and nobody else takes it for theirs. A receiver that finds the number in the region, but
 //! not the file, knows that it was brought elsewhere, or is whole already. The file carries a lock as long as somebody
-//! writes it; one without a lock, whose block file is gone, is removed by the next receiver that comes by.
+//! writes it; one without a lock, whose block file is gone, over or goes elsewhere, is removed by the next receiver that
+//! comes by.
 
 use super::ends::Emptying;
 use super::note::About;
 use super::posix::disk_error;
 use crate::blocks::FileId;
-use crate::blocks::state::glance;
+use crate::blocks::state::is_over_for;
 use crate::error::Error;
 use crate::sys::disk::{self, Locked, Share, Sort};
 use std::collections::BTreeSet;
@@ -88,7 +89,8 @@ impl Folder {
         Ok(dir)
     }
 
-    /// Removes what dead receivers have left in a directory, whose block files are gone. Once for each directory.
+    /// Removes what dead receivers have left in a directory and nobody can go on with. Once for each directory, and once
+    /// one's own is known: what was made and never told to anybody is then nobody's.
     pub(super) fn clean(&self, dir: &File) {
         // What cannot be looked at or removed is in nobody's way but the disk's.
         let Ok(about) = dir.metadata() else { return };
@@ -97,7 +99,7 @@ impl Folder {
             return;
         }
         for (name, _) in disk::names_in(dir).unwrap_or_default() {
-            let is_over = |id: &FileId| matches!(glance(*id), Ok(None));
+            let is_over = |(id, place): &(FileId, u64)| matches!(is_over_for(*id, *place), Ok(true));
             let half = name.to_str().ok().and_then(|name| half_of(name.strip_suffix(PIECE).unwrap_or(name)));
             if !half.as_ref().is_some_and(is_over) {
                 continue;
@@ -113,13 +115,14 @@ impl Folder {
     }
 }
 
-/// Whose half-written file has this name.
-fn half_of(name: &str) -> Option<FileId> {
+/// Whose half-written file has this name, and which.
+fn half_of(name: &str) -> Option<(FileId, u64)> {
     let mut numbers = name.strip_prefix(HALF)?.split('-');
     let session = u64::from_str_radix(numbers.next()?, 16).ok()?;
     let file = u32::from_str_radix(numbers.next()?, 16).ok()?;
     let place = u64::from_str_radix(numbers.next()?, 16).ok()?;
-    (half_name(FileId { session, file }, place) == name).then_some(FileId { session, file })
+    let id = FileId { session, file };
+    (half_name(id, place) == name).then_some((id, place))
 }
 
 fn half_name(id: FileId, place: u64) -> String {
@@ -353,7 +356,7 @@ mod tests {
     #[test]
     fn what_is_half_written_is_known_by_its_name() {
         let id = FileId { session: 0xabc, file: 7 };
-        assert_eq!(half_of(&half_name(id, 9)), Some(id));
+        assert_eq!(half_of(&half_name(id, 9)), Some((id, 9)));
         for other in [".antiphon-", ".antiphon-1-2-3", "0000000000000ABC-00000007-0000000000000009", "frames"] {
             assert_eq!(half_of(other), None, "{other}");
         }

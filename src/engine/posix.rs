@@ -6,6 +6,7 @@ use super::note::{About, Kind};
 use crate::error::Error;
 use crate::session::Session;
 use crate::sys::disk::{self, Share};
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -54,6 +55,7 @@ pub struct Posix<'w> {
     pub(super) patience: Duration,
     pub(super) replace: bool,
     pub(super) keep: bool,
+    direct: bool,
     watch: Option<&'w (dyn Fn(&Moved) + Sync)>,
 }
 
@@ -66,7 +68,7 @@ impl Default for Posix<'_> {
 impl<'w> Posix<'w> {
     /// Waits 10 s for who is not there, and keeps neither modes nor times.
     pub const fn new() -> Self {
-        Posix { patience: Duration::from_secs(10), replace: false, keep: false, watch: None }
+        Posix { patience: Duration::from_secs(10), replace: false, keep: false, direct: false, watch: None }
     }
 
     /// How long to wait: for a file to be received, and for another receiver where the last one is gone. For the first
@@ -87,6 +89,14 @@ impl<'w> Posix<'w> {
     /// subject to the umask, and times are now.
     pub const fn keep(mut self, keep: bool) -> Self {
         self.keep = keep;
+        self
+    }
+
+    /// Whether a file's bytes go past the page cache, where the file system takes that; where it does not, they go
+    /// through it and nobody is told. It leaves the cache to others, and is slower where the file would have been in it.
+    /// Not those of a directory or a pipe.
+    pub const fn direct(mut self, direct: bool) -> Self {
+        self.direct = direct;
         self
     }
 
@@ -124,7 +134,7 @@ impl<'w> Posix<'w> {
             return self.send_stream(session, &file, name);
         }
         let source = Source::new(&file, path).map_err(failed("stat"))?;
-        let bytes = source.data_bytes;
+        let (bytes, past) = (source.data_bytes, disk::Past::new(&file, self.direct));
         Filling::open(self, session, name, source.about, Some(bytes))?.run(|filling| {
             let mut moved = Moved { len: Some(source.len), ..Moved::default() };
             let mut at = 0;
@@ -134,7 +144,7 @@ impl<'w> Posix<'w> {
                     let mut space = filling.claim(Some(at))?;
                     let room = u64::try_from(space.capacity()).unwrap_or(u64::MAX);
                     let (here, len) = (space.offset(), room.min(range.end - at) as usize);
-                    source.fill(&mut space, here, len)?;
+                    source.fill(&mut space, &past, here, len)?;
                     space.complete(len)?;
                     moved.bytes += len as u64;
                     self.tell(&moved);
@@ -168,10 +178,10 @@ impl<'w> Posix<'w> {
                 move |error| folder.failed(place.whole(), call, error)
             };
             let dir = folder.descend(&place)?;
-            folder.clean(&dir);
             place.check(folder, &dir)?;
             let mode = if self.keep { 0o600 } else { about.map_or(0o666, |about| about.mode) };
             let half = Half::of(emptying, folder, &dir, name, mode, Share::With)?;
+            folder.clean(&dir);
             let len = about.and_then(|about| about.len);
             if let (Some(len), true) = (len, half.is_new()) {
                 half.file.set_len(len).map_err(failed("truncate"))?;
@@ -180,14 +190,16 @@ impl<'w> Posix<'w> {
                 }
             }
             let mut moved = Moved { len, ..Moved::default() };
+            let past = disk::Past::new(&half.file, self.direct);
             while let Some(block) = emptying.claim()? {
                 let end = block.offset().saturating_add(block.len() as u64);
                 if len.is_some_and(|len| end > len) {
                     let what = "a block behind the end of its file";
                     return Err(Error::Corrupt { name: emptying.name(), what });
                 }
-                let written = block.view().write_to(0, block.len(), &*half.file, Some(block.offset()));
-                written.map_err(failed("write"))?;
+                let is_aligned = is_aligned(block.offset()) && is_aligned(block.len() as u64);
+                let write = || block.view().write_to(0, block.len(), &*half.file, Some(block.offset()));
+                past.run(is_aligned, write).map_err(failed("write"))?;
                 moved.bytes += block.len() as u64;
                 block.complete()?;
                 self.tell(&moved);
@@ -212,6 +224,10 @@ impl std::fmt::Debug for Posix<'_> {
 const SHORT_FILE: u64 = 4096;
 /// Files from this length on have their room on the disk taken before they are written.
 const PREALLOCATED: u64 = 1 << 20;
+
+fn is_aligned(number: u64) -> bool {
+    number % disk::DIRECT_BYTES as u64 == 0
+}
 
 pub(super) fn disk_error(path: &dyn std::fmt::Display, call: &'static str, source: io::Error) -> Error {
     Error::Disk { path: path.to_string(), call, source }
@@ -248,8 +264,28 @@ impl<'p> Source<'p> {
     }
 
     /// Reads `len` bytes of it to the start of a block.
-    fn fill(&self, space: &mut crate::blocks::Space, at: u64, len: usize) -> Result<(), Error> {
-        self.fill_behind(space, 0, at, len)
+    fn fill(
+        &self,
+        space: &mut crate::blocks::Space,
+        past: &disk::Past<'_>,
+        at: u64,
+        len: usize,
+    ) -> Result<(), Error> {
+        if !past.is_on() {
+            return self.fill_behind(space, 0, at, len);
+        }
+        // Whole pieces; what is behind the end is nobody's.
+        let (whole, space) = (len.next_multiple_of(disk::DIRECT_BYTES), Cell::new(Some(space.view())));
+        let read = || {
+            let mut view = space.take().ok_or(io::ErrorKind::ResourceBusy)?;
+            let came = view.read_from(0, whole, self.file, Some(at));
+            space.set(Some(view));
+            came
+        };
+        match past.run(is_aligned(at), read).map_err(|error| disk_error(&self.path.display(), "read", error))? {
+            came if came >= len => Ok(()),
+            _ => Err(self.changed("became shorter")),
+        }
     }
 
     /// Reads `len` bytes of it to behind `to` of a block.

@@ -291,8 +291,8 @@ pub(super) fn receive(
     folder: &Folder,
     place: &Place,
 ) -> Result<Moved, Error> {
-    folder.clean(folder.root());
     let mut half = Half::of(emptying, folder, folder.root(), place.whole(), 0o600, Share::Alone)?;
+    folder.clean(folder.root());
     let (piece_name, moved) = (half.piece(), Moved::default());
     let mut unpacker = Unpacker { posix, folder, place, piece_name, piece: None, walked: None, moved };
     let mut at = None;

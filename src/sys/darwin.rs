@@ -45,6 +45,21 @@ pub(crate) use super::registry::Anchor;
 /// Of semaphores; see `bells.rs`.
 pub(crate) const LIBC_FLAVOUR: u32 = 3;
 
+/// `fcntl(2)`: `F_NOCACHE`
+#[cfg(target_vendor = "apple")]
+pub(crate) fn past_cache(file: &std::fs::File, is_wanted: bool) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a descriptor and a number.
+    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_NOCACHE, libc::c_int::from(is_wanted)) };
+    nix::errno::Errno::result(done).map(drop).map_err(io_error)
+}
+
+/// The rules have no disk.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn past_cache(_file: &std::fs::File, _is_wanted: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// `fcntl(2)`: `F_PREALLOCATE`, from the end of what the file has.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn preallocate(file: &std::fs::File, len: Offset) -> io::Result<()> {

@@ -12,6 +12,7 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{Mode, SFlag, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use std::cell::Cell;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -98,6 +99,45 @@ pub(crate) fn preallocate(file: &File, len: u64) -> io::Result<()> {
     match platform::preallocate(file, offset(len)?) {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// What memory, place and length have to be multiples of where bytes go past the page cache.
+pub(crate) const DIRECT_BYTES: usize = 4096;
+
+/// A file whose bytes go past the page cache, where that is wanted and the file system takes it.
+pub(crate) struct Past<'f> {
+    file: &'f File,
+    is_on: Cell<bool>,
+}
+
+impl<'f> Past<'f> {
+    pub(crate) fn new(file: &'f File, is_wanted: bool) -> Self {
+        let is_on = Cell::new(is_wanted && platform::past_cache(file, true).is_ok());
+        Past { file, is_on }
+    }
+
+    /// Whether they do by now.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on.get()
+    }
+
+    /// Does what may be done twice. What is not aligned goes through the cache; once something that is was refused,
+    /// everything does.
+    pub(crate) fn run<T>(&self, is_aligned: bool, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        if !self.is_on() {
+            return work();
+        }
+        if is_aligned {
+            match work() {
+                Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {}
+                done => return done,
+            }
+        }
+        platform::past_cache(self.file, false)?;
+        let done = work();
+        self.is_on.set(!is_aligned && platform::past_cache(self.file, true).is_ok());
+        done
     }
 }
 

@@ -26,6 +26,11 @@ pub(crate) const LIBC_FLAVOUR: u32 = 6;
 pub(super) const F_OFD_SETLK: libc::c_int = -1;
 pub(super) const F_OFD_GETLK: libc::c_int = -1;
 
+/// Not tried.
+pub(crate) fn past_cache(_file: &std::fs::File, _is_wanted: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// It has no call for that.
 pub(crate) fn preallocate(_file: &std::fs::File, _len: Offset) -> io::Result<()> {
     Ok(())

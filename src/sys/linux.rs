@@ -36,6 +36,14 @@ pub(crate) use libc::{lseek64 as lseek, off64_t as Offset, pread64 as pread_to, 
 /// Files of every length are opened.
 pub(crate) const LARGE: libc::c_int = libc::O_LARGEFILE;
 
+/// `open(2)`: `O_DIRECT`, which may be changed while a file is open.
+pub(crate) fn past_cache(file: &std::fs::File, is_wanted: bool) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL).map_err(io_error)?);
+    let flags = if is_wanted { flags | OFlag::O_DIRECT } else { flags - OFlag::O_DIRECT };
+    fcntl(file, FcntlArg::F_SETFL(flags)).map(drop).map_err(io_error)
+}
+
 /// `fallocate(2)`
 pub(crate) fn preallocate(file: &std::fs::File, len: Offset) -> io::Result<()> {
     let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE.bits();

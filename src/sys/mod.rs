@@ -22,6 +22,7 @@
 //! | `find`, `read_at` | what has a name, and the bytes at a place of it, without a risk to whoever looks |
 //! | `semaphore_of`, `semaphore_file`, `unlink_unnamed` | which names are semaphores' files, as far as they are listed; and what the libc leaves of half-made ones |
 //! | `pread_to`, `pwrite_from`, `lseek`, `Offset`, `LARGE` | places in files of any length, and the flag to open such a one |
+//! | `past_cache` | have a file's bytes go past the page cache, or through it again, where the file system lets one |
 //! | `preallocate` | take room on a disk for a file |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!

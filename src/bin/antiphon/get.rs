@@ -49,6 +49,7 @@ pub fn command() -> Command {
                 .help("Keeps modes, but for the set-id bits, and times")
                 .action(ArgAction::SetTrue),
         )
+        .arg(transfer::direct_argument("Writes files past the page cache, where that goes"))
         .arg(transfer::timeout_argument("How long to wait for each file; 10 unless given"))
         .args([transfer::session_argument(), transfer::json_argument(), transfer::quiet_argument()])
 }
@@ -60,7 +61,7 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     let folder = if is_out { None } else { Some(Folder::open(&into)?) };
     let timeout = transfer::timeout(matches);
     let session = transfer::connect(matches, timeout)?;
-    let posix = Posix::new().patience(timeout).keep(matches.get_flag("keep"));
+    let posix = Posix::new().patience(timeout).direct(matches.get_flag("direct")).keep(matches.get_flag("keep"));
     let mut report = Report::new("got", matches, is_out);
     for name in names {
         let name = name.as_bytes();

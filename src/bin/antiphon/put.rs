@@ -41,6 +41,7 @@ pub fn command() -> Command {
                 .help("Cancels what has its name there and nobody got")
                 .action(ArgAction::SetTrue),
         )
+        .arg(transfer::direct_argument("Reads files past the page cache, where that goes"))
         .arg(transfer::timeout_argument("How long to wait for who is not there; else 10"))
         .args([transfer::session_argument(), transfer::json_argument(), transfer::quiet_argument()])
 }
@@ -72,7 +73,8 @@ pub fn run(matches: &ArgMatches) -> io::Result<ExitCode> {
     }
     let timeout = transfer::timeout(matches);
     let session = transfer::connect(matches, timeout)?;
-    let posix = Posix::new().patience(timeout).replace(matches.get_flag("replace"));
+    let posix =
+        Posix::new().patience(timeout).direct(matches.get_flag("direct")).replace(matches.get_flag("replace"));
     let mut report = Report::new("put", matches, false);
     for (path, name) in paths.into_iter().zip(&names) {
         report.file(name, |watch| match path.as_os_str().as_bytes() {

@@ -34,6 +34,10 @@ pub fn timeout_argument(help: &'static str) -> Arg {
         .value_parser(seconds_of)
 }
 
+pub fn direct_argument(help: &'static str) -> Arg {
+    Arg::new("direct").long("direct").help(help).action(ArgAction::SetTrue)
+}
+
 pub fn json_argument() -> Arg {
     Arg::new("json").long("json").help("Writes a line of JSON for each file").action(ArgAction::SetTrue)
 }
