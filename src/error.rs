@@ -181,6 +181,34 @@ pub enum Error {
         /// Why not, in the host's words.
         why: String,
     },
+    /// A file of a disk could not be read or written.
+    Disk {
+        /// Its path, as it is printed.
+        path: String,
+        /// What was being done to it: `open`, `read`, `write` and the like.
+        call: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A file of a disk changed while it was being read.
+    Changed {
+        /// Its path, as it is printed.
+        path: String,
+        /// What became of it.
+        how: &'static str,
+    },
+    /// What a file is called leads out of the directory below which it is to be written, or to what is no file.
+    Outside {
+        /// The name, as it is printed.
+        name: String,
+        /// Where that was seen.
+        why: &'static str,
+    },
+    /// Part of the file was brought to another place than this one, or all of it.
+    Elsewhere {
+        /// The file's name, as it is printed.
+        file: String,
+    },
     /// Too many bytes for what was asked.
     TooLong {
         /// The name of the channel, of the block file or of the session.
@@ -287,6 +315,10 @@ impl Error {
             Error::CallerGone { .. } | Error::Finished { .. } => Kind::BrokenPipe,
             Error::Cancelled { .. } => Kind::ConnectionAborted,
             Error::Unfilled { .. } => Kind::UnexpectedEof,
+            Error::Disk { source, .. } => source.kind(),
+            Error::Changed { .. } => Kind::InvalidData,
+            Error::Outside { .. } => Kind::InvalidInput,
+            Error::Elsewhere { .. } => Kind::ResourceBusy,
             Error::NoSpace { .. } => Kind::StorageFull,
             Error::NotAChannel { .. } | Error::NameCollision { .. } | Error::HoldsMessage { .. } => {
                 Kind::AlreadyExists
@@ -417,6 +449,33 @@ impl fmt::Display for Error {
                 }
                 write!(f, ", and who was to write them is gone: a writer that claims gets them first")
             }
+            Error::Disk { path, call, source } => {
+                let way_out = match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        "make room there, or choose another place"
+                    }
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                        "choose another place, or ask for the right to it"
+                    }
+                    io::ErrorKind::NotFound => "see whether it was removed",
+                    io::ErrorKind::BrokenPipe => "who read it has ended",
+                    _ => "see what stands there",
+                };
+                write!(f, "{call} of {path:?} failed ({source}): {way_out}")
+            }
+            Error::Changed { path, how } => {
+                write!(f, "{path:?} {how} while it was being read: send it again when nobody writes to it")
+            }
+            Error::Outside { name, why } => {
+                write!(
+                    f,
+                    "{name:?} is not written below the directory: {why}; write it to standard output or to an empty directory"
+                )
+            }
+            Error::Elsewhere { file } => write!(
+                f,
+                "part of the file {file:?} was brought to another place, or all of it: look there, or cancel it and send it again"
+            ),
             Error::NoHost { session } => write!(
                 f,
                 "no living host answers for session {session:?}: start one, or wait for it with connect_timeout"
@@ -583,7 +642,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::NotPermitted { source, .. } | Error::System { source, .. } => Some(source),
+            Error::NotPermitted { source, .. } | Error::System { source, .. } | Error::Disk { source, .. } => {
+                Some(source)
+            }
             _ => None,
         }
     }

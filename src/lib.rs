@@ -9,6 +9,7 @@
 //! | room | what is in it | stands on |
 //! |---|---|---|
 //! | [`census`] | what exists on this machine, who holds it, what is left over; removing that | `sys`, `channel`, `blocks` |
+//! | [`engine`] | disk files to the blocks of a session and back; zeros, to measure: [`Posix`](engine::Posix) | `sys`, `blocks`, `session` |
 //! | [`session`] | block files by their names, and who hosts them: [`Session`](session::Session) | `sys`, `bell`, `channel`, `blocks` |
 //! | [`blocks`] | files of blocks that are claimed and completed: [`BlockFile`](blocks::BlockFile) | `sys`, `bell` |
 //! | [`channel`] | the turn over one region and two bells: [`Publisher`], [`Consumer`] | `sys`, `bell` |
@@ -25,6 +26,7 @@ mod bell;
 pub mod blocks;
 pub mod census;
 pub mod channel;
+pub mod engine;
 mod error;
 #[cfg(feature = "limits")]
 pub mod limits;

@@ -3,6 +3,7 @@
 //! `command/frame.rs` what all subcommands have in common. `command/census.rs` what exists, and what
 //! is left over. `command/doctor.rs` the doctor. `command/snapshot.rs` what
 //! is said, word for word, and how that is written anew. `command/block_file.rs` block files.
+//! `command/transfer.rs` files to a session and from it.
 mod support;
 
 #[path = "command/block_file.rs"]
@@ -15,6 +16,8 @@ mod doctor;
 mod frame;
 #[path = "command/snapshot.rs"]
 mod snapshot;
+#[path = "command/transfer.rs"]
+mod transfer;
 
 use std::collections::BTreeSet;
 use std::io::Read;

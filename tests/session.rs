@@ -472,8 +472,8 @@ fn any_file_is_given_to_one_reader_until_that_one_has_gone() {
     let mut writers = [&b"one"[..], b"two"].map(|name| session.write(name).unwrap());
     // Somebody who was given the first, and does not read it yet.
     let channel = Channel::open(&format!("{id:016X}")).unwrap();
-    let given = channel.publisher_timeout(PATIENCE).unwrap().call(b"ask1\x05\0\0\0").unwrap();
-    assert!(given.ends_with(b"one"), "{given:?}");
+    let given = channel.publisher_timeout(PATIENCE).unwrap().call(b"ask2\x05\0\0\0").unwrap();
+    assert!(given.ends_with(b"one\0\0\0\0"), "its name, and no note: {given:?}");
     drop(channel);
     let second = session.read_any().unwrap().unwrap();
     let first = session.read(b"one").unwrap();
@@ -722,10 +722,11 @@ fn a_hostile_caller_is_answered_or_dropped_and_the_host_goes_on() {
     let name = format!("{id:016X}");
     let channel = Channel::open(&name).unwrap();
     let mut dice = Dice::new(3);
-    let request = |kind: u32, rest: &[u8]| [b"ask1", &kind.to_le_bytes()[..], rest].concat();
+    let request = |kind: u32, rest: &[u8]| [b"ask2", &kind.to_le_bytes()[..], rest].concat();
     let mut lies = vec![
-        request(2, &[0; 8]),                               // An empty name.
-        request(2, &[1; 8 + 4097]),                        // A long one.
+        request(2, &[0; 20]),                              // An empty name.
+        request(2, &[0; 20 + 4097]),                       // A long one.
+        request(2, &[65; 20 + 66]),                        // A note that is too long.
         request(8, &[0xff; 100]),                          // A reason of 4 GiB.
         request(4, &[0, 0, 0, 0, 2, b'x']),                // A flag of 2.
         request(1, b"more"),                               // Something behind the end.
@@ -735,16 +736,17 @@ fn a_hostile_caller_is_answered_or_dropped_and_the_host_goes_on() {
     ];
     for len in [0, 1, 3, 4, 7, 8, 100, 5000, 5200, 65_536, 65_537, 200_000] {
         lies.push((0..len).map(|_| dice.roll() as u8).collect());
-        lies.push(request(2, &vec![b'x'; len]));
+        lies.push(request(2, &[vec![0; 20], vec![b'x'; len]].concat()));
     }
     for lie in &lies {
         let mut publisher = channel.publisher_timeout(PATIENCE).unwrap();
         publisher.publish(lie).unwrap();
-        let is_open = lie.len() > 16 && lie.len() <= 16 + 4096 && lie.starts_with(&request(2, &[]));
+        let is_open =
+            lie.len() > 28 && lie.len() <= 28 + 4096 && lie[16..28] == [0; 12] && lie.starts_with(&request(2, &[]));
         match publisher.call(lie) {
-            Ok(reply) if is_open => assert!(reply.starts_with(b"ans1\x02"), "{reply:?}"),
-            Ok(reply) => assert!(reply.starts_with(b"ans1\x05"), "an error: {reply:?}"),
-            Err(Error::NoReply { .. } | Error::Aborted { .. }) => assert!(lie.len() > 5128, "{} bytes", lie.len()),
+            Ok(reply) if is_open => assert!(reply.starts_with(b"ans2\x02"), "{reply:?}"),
+            Ok(reply) => assert!(reply.starts_with(b"ans2\x05"), "an error: {reply:?}"),
+            Err(Error::NoReply { .. } | Error::Aborted { .. }) => assert!(lie.len() > 5192, "{} bytes", lie.len()),
             Err(error) => panic!("{error} for {} bytes", lie.len()),
         }
         drop(publisher);
@@ -776,16 +778,16 @@ fn a_hostile_host_is_found_out() {
     let id = unique();
     let channel = Channel::create(&format!("{id:016X}")).unwrap();
     let mut consumer = channel.consumer().unwrap();
-    let reply = |kind: u32, rest: &[u8]| [b"ans1", &kind.to_le_bytes()[..], rest].concat();
+    let reply = |kind: u32, rest: &[u8]| [b"ans2", &kind.to_le_bytes()[..], rest].concat();
     let listed = |more: u8, numbers: &[u32]| {
         let mut parts = vec![more];
         parts.extend((numbers.len() as u32).to_le_bytes());
-        numbers.iter().for_each(|number| parts.extend([&number.to_le_bytes()[..], &[0; 16]].concat()));
+        numbers.iter().for_each(|number| parts.extend([&number.to_le_bytes()[..], &[0; 20]].concat()));
         reply(3, &parts)
     };
     let mut lies = vec![
         vec![],
-        b"ans1".to_vec(),
+        b"ans2".to_vec(),
         reply(0, &[]),
         reply(6, &[]),
         reply(2, &[0; 11]),

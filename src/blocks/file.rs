@@ -63,7 +63,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn attach(id: FileId, intent: Intent, options: &BlockFileOptions, name: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn attach(
+        id: FileId,
+        intent: Intent,
+        options: &BlockFileOptions,
+        name: &[u8],
+        note: &[u8],
+    ) -> Result<Self, Error> {
         let total = options.region_bytes()?;
         let blueprint = Blueprint { total, mode: options.mode, flags: 0 };
         let fill_in = |region: &Mapping| {
@@ -73,6 +79,7 @@ impl Shared {
             about.blocks.store(options.blocks as u64, Relaxed);
             about.base.store(options.offset, Relaxed);
             about.name.set(name);
+            about.note.set(note);
         };
         let attachment = Attachment::attach(id.name()?, intent, &KIND, blueprint, &fill_in)?;
         let about = &Memory(&attachment.mapping).state().about;
@@ -174,7 +181,7 @@ impl Shared {
     }
 
     /// Whether the file is ending, and all is there that will ever be.
-    fn is_whole(&self) -> Result<bool, Error> {
+    pub(crate) fn is_whole(&self) -> Result<bool, Error> {
         Ok(self.hall().table.last().is_ending() && self.missing()?.is_empty())
     }
 
@@ -314,6 +321,27 @@ impl Shared {
     #[cold]
     pub(crate) fn cancelled(&self) -> Error {
         Error::Cancelled { name: self.name().to_string(), reason: self.reason() }
+    }
+
+    /// What its maker noted of it.
+    pub(crate) fn note(&self) -> Vec<u8> {
+        self.memory().state().about.note.get()
+    }
+
+    /// Where all of it is brought: `place`, unless somebody else has said so before.
+    pub(crate) fn goes_to(&self, place: u64) -> u64 {
+        let goes_to = &self.memory().state().about.goes_to;
+        // Relaxed: a number; what stands at the place is found by the name that is made from it, in the file system.
+        match goes_to.compare_exchange(0, place, Relaxed, Relaxed) {
+            Ok(_) => place,
+            Err(before) => before,
+        }
+    }
+
+    /// The same, where somebody has said so.
+    pub(crate) fn place(&self) -> Option<u64> {
+        // Relaxed: as above.
+        Some(self.memory().state().about.goes_to.load(Relaxed)).filter(|place| *place != 0)
     }
 
     /// Cancels the file. The first reason stays: who writes it says who it is, so that one who dies over it leaves that
@@ -727,7 +755,7 @@ mod tests {
     fn each_of_many_sleepers_finds_its_token() {
         let id = FileId { session: std::process::id().into(), file: 0xbe11 };
         let options = BlockFileOptions::new().block_bytes(4096);
-        let shared = Shared::attach(id, Intent::Create, &options, b"bells").unwrap();
+        let shared = Shared::attach(id, Intent::Create, &options, b"bells", b"").unwrap();
         let hall = shared.hall();
         (0..100).for_each(|_| hall.board(Side::Readers).arm(false));
         (0..100).for_each(|_| hall.wake(Side::Readers));

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64};
 /// The last store of a region's maker.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"antiblks");
 /// The layout's version.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Everything behind the blocks.
 pub(crate) const STATE_BYTES: usize = GRANULE;
 /// The most blocks that a file has.
@@ -24,6 +24,8 @@ pub(crate) const MOST_BLOCKS: usize = 256;
 pub(crate) const MOST_NAME_BYTES: usize = 4096;
 /// A reason that is whole. No owner's bits: its seat is none.
 pub(crate) const IS_SAID: u64 = 1;
+/// The longest note on a file.
+pub(crate) const MOST_NOTE_BYTES: usize = 64;
 /// The longest reason for a cancelling that is kept.
 pub(crate) const MOST_REASON_BYTES: usize = 1000;
 
@@ -51,7 +53,7 @@ impl<const MOST: usize> Text<MOST> {
     }
 }
 
-/// What the file is. Written by the region's maker, but for the reason and the count of ends.
+/// What the file is. Written by the region's maker, but for the reason, the count of ends and where it goes.
 #[repr(C)]
 pub(crate) struct About {
     pub(crate) block_bytes: AtomicU64,
@@ -64,7 +66,11 @@ pub(crate) struct About {
     pub(crate) reason: Text<MOST_REASON_BYTES>,
     /// How often a reader came to the end.
     pub(crate) ends_seen: AtomicU64,
-    _spare: [u8; 8192 - 4 * 8 - 8 - MOST_NAME_BYTES - 8 - MOST_REASON_BYTES - 8],
+    /// What its maker says of it; any bytes.
+    pub(crate) note: Text<MOST_NOTE_BYTES>,
+    /// Where all of it is brought: a number of whoever was first to take it there, 0 for nowhere in particular.
+    pub(crate) goes_to: AtomicU64,
+    _spare: [u8; 8192 - 4 * 8 - 8 - MOST_NAME_BYTES - 8 - MOST_REASON_BYTES - 8 - 8 - MOST_NOTE_BYTES - 8],
 }
 
 /// A word that is alone on its lines.
@@ -96,6 +102,8 @@ const_assert_eq!(offset_of!(About, name), 24);
 const_assert_eq!(offset_of!(About, has_reason), 4128);
 const_assert_eq!(offset_of!(About, reason), 4136);
 const_assert_eq!(offset_of!(About, ends_seen), 5144);
+const_assert_eq!(offset_of!(About, note), 5152);
+const_assert_eq!(offset_of!(About, goes_to), 5224);
 const_assert_eq!(size_of::<Line>(), 128);
 const_assert_eq!(size_of::<Record<AtomicU64>>(), 128);
 const_assert_eq!(size_of::<State>(), STATE_BYTES);

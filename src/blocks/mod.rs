@@ -126,8 +126,14 @@ impl BlockFile {
         Shared::unlink(id)
     }
 
-    fn attach(id: FileId, intent: Intent, options: BlockFileOptions, name: &[u8]) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::attach(id, intent, &options, name)?);
+    fn attach(
+        id: FileId,
+        intent: Intent,
+        options: BlockFileOptions,
+        name: &[u8],
+        note: &[u8],
+    ) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::attach(id, intent, &options, name, note)?);
         Ok(BlockFile { shared, wait: options.wait })
     }
 
@@ -155,6 +161,11 @@ impl BlockFile {
     /// The name of the file that stands in it.
     pub fn name(&self) -> Vec<u8> {
         self.shared.memory().state().about.name.get()
+    }
+
+    /// What its maker noted of it: up to 64 bytes, any.
+    pub fn note(&self) -> Vec<u8> {
+        self.shared.note()
     }
 
     /// The bytes of a block.

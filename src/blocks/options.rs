@@ -1,7 +1,7 @@
 //! What a block file can be asked to be.
 
 use super::BlockFile;
-use super::layout::{MOST_BLOCKS, MOST_NAME_BYTES, STATE_BYTES};
+use super::layout::{MOST_BLOCKS, MOST_NAME_BYTES, MOST_NOTE_BYTES, STATE_BYTES};
 use crate::bell::Wait;
 use crate::error::Error;
 use crate::name::Name;
@@ -112,16 +112,44 @@ impl BlockFileOptions {
 
     /// [`BlockFile::create`] with these options; errors as there.
     pub fn create(self, id: FileId, name: &[u8]) -> Result<BlockFile, Error> {
+        self.create_noted(id, name, &[])
+    }
+
+    /// [`BlockFile::create`] with these options and a note, which whoever opens it can [read](BlockFile::note): up to
+    /// 64 bytes, any. Errors as there.
+    ///
+    /// ```
+    /// use antiphon::blocks::{BlockFile, BlockFileOptions, FileId};
+    ///
+    /// let id = FileId { session: std::process::id().into(), file: 4 };
+    /// let _file = BlockFileOptions::new().create_noted(id, b"frames.raw", b"640 x 480")?;
+    /// assert_eq!(BlockFile::open(id)?.note(), b"640 x 480");
+    /// # Ok::<(), antiphon::Error>(())
+    /// ```
+    pub fn create_noted(self, id: FileId, name: &[u8], note: &[u8]) -> Result<BlockFile, Error> {
         if name.is_empty() || name.len() > MOST_NAME_BYTES {
             let wanted = "1 to 4,096 bytes";
             return Err(Error::BadOption { option: "length of the name", given: name.len() as u64, wanted });
         }
-        BlockFile::attach(id, Intent::Create, self, name)
+        if note.len() > MOST_NOTE_BYTES {
+            let wanted = "at most 64 bytes";
+            return Err(Error::BadOption { option: "length of the note", given: note.len() as u64, wanted });
+        }
+        BlockFile::attach(id, Intent::Create, self, name, note)
     }
 
     /// [`BlockFile::open`] with these options; errors as there.
     pub fn open(self, id: FileId) -> Result<BlockFile, Error> {
-        BlockFile::attach(id, Intent::Open, self, &[])
+        BlockFile::attach(id, Intent::Open, self, &[], &[])
+    }
+
+    /// As small as a file of so many bytes needs it, and no larger than it was.
+    pub(crate) fn fit(mut self, bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
+        let whole = bytes.checked_next_multiple_of(LEAST_BLOCK_BYTES).unwrap_or(usize::MAX);
+        self.block_bytes = self.block_bytes.min(whole);
+        self.blocks = self.blocks.min(bytes.div_ceil(self.block_bytes.max(1)));
+        self
     }
 
     /// Whether a file can be made like this.
@@ -143,6 +171,28 @@ impl BlockFileOptions {
         match data.and_then(|data| data.checked_add(STATE_BYTES)).filter(|total| isize::try_from(*total).is_ok()) {
             Some(total) => Ok(total),
             None => bad("blocks", self.blocks, "so few that all of them can be mapped"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_fitted_to_its_bytes_and_never_grows() {
+        let options = BlockFileOptions::new();
+        for (bytes, fitted) in [
+            (0, (4096, 1)),
+            (1, (4096, 1)),
+            (4097, (8192, 1)),
+            (1 << 20, (1 << 20, 1)),
+            ((1 << 20) + 1, (1 << 20, 2)),
+            (u64::MAX, (1 << 20, 8)),
+        ] {
+            let options = options.fit(bytes);
+            assert_eq!((options.block_bytes, options.blocks), fitted, "{bytes}");
+            assert!(options.check().is_ok());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Readers: taking complete blocks, reading them, giving them back.
 
 use super::BOUNCE_BYTES;
-use super::file::{Desk, Role, Wish};
+use super::file::{Desk, Role, Shared, Wish};
 use super::hall::{End, Got};
 use crate::error::Error;
 use crate::sys::deadline::Deadline;
@@ -89,6 +89,10 @@ impl Reader {
             }
             _ => Err(shared.corrupt("a block that is longer than blocks are")),
         }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        self.desk.shared()
     }
 
     /// Ends the file for everybody, with a reason: what stands in it is lost.

@@ -117,6 +117,24 @@ impl Shared {
         Ok(seen)
     }
 
+    /// How many processes that live write it, with this one if it does.
+    pub(crate) fn living_writers(&self) -> Result<usize, Error> {
+        self.living(Side::Writers)
+    }
+
+    /// How many read it, likewise.
+    pub(crate) fn living_readers(&self) -> Result<usize, Error> {
+        self.living(Side::Readers)
+    }
+
+    fn living(&self, side: Side) -> Result<usize, Error> {
+        let sitters = self.sitters()?;
+        let plays = |(number, sitter): &(_, Sitter)| {
+            matches!(sitter, Sitter::Alive { .. }) && self.says_to_play(*number, side)
+        };
+        Ok(sitters.iter().filter(|sitter| plays(sitter)).count())
+    }
+
     /// Whether it is finished, and everything was read: also that it is empty.
     pub(crate) fn is_done(&self) -> bool {
         let table = self.hall().table;
@@ -164,6 +182,21 @@ impl Shared {
 /// The name in a block file, without opening it: nobody sees it, and nothing is kept alive by it. Nothing where there
 /// is no whole one.
 pub(crate) fn glance(id: FileId) -> Result<Option<Vec<u8>>, Error> {
+    glance_at(id, |state| state.about.name.get())
+}
+
+/// Whether nothing of a block file can come to `place` any more: it is gone, or at its end, or goes elsewhere.
+pub(crate) fn is_over_for(id: FileId, place: u64) -> Result<bool, Error> {
+    let is_over = glance_at(id, |state| {
+        // Relaxed: acquired with the magic, or what may change at any moment.
+        let (last, goes_to) = (Last(state.next.word.load(Relaxed)), state.about.goes_to.load(Relaxed));
+        let is_empty = state.records.iter().all(|record| record.word.load(Relaxed) == 0);
+        last.is_cancelled() || (last.is_ending() && is_empty) || (goes_to != 0 && goes_to != place)
+    })?;
+    Ok(is_over.unwrap_or(true))
+}
+
+fn glance_at<T>(id: FileId, look: impl FnOnce(&super::layout::State) -> T) -> Result<Option<T>, Error> {
     let name = id.name()?;
     let failed = |call| move |error| Error::system(&id.to_string(), call, error);
     let Some(object) = region::open(&name.region()).map_err(failed("shm_open"))? else { return Ok(None) };
@@ -175,7 +208,7 @@ pub(crate) fn glance(id: FileId) -> Result<Option<Vec<u8>>, Error> {
     if identity.magic.load(Acquire) != MAGIC || identity.version.load(Relaxed) != VERSION {
         return Ok(None);
     }
-    Ok(Some(Memory(&mapping).state().about.name.get()))
+    Ok(Some(look(Memory(&mapping).state())))
 }
 
 /// The numbers of all files of a session that stand there, in order.

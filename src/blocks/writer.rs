@@ -222,7 +222,7 @@ impl Space {
         unsafe { view.into_mut_slice() }
     }
 
-    fn view(&mut self) -> ViewMut<'_> {
+    pub(crate) fn view(&mut self) -> ViewMut<'_> {
         let len = if self.role.shared.is_forked() { 0 } else { self.role.shared.block_bytes() };
         ViewMut::new(self.role.shared.mapping(), self.block * self.role.shared.block_bytes(), len)
     }

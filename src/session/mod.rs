@@ -84,7 +84,7 @@ mod table;
 mod writer;
 
 pub use host::Host;
-pub use options::SessionOptions;
+pub use options::{NewFile, SessionOptions};
 pub use reader::FileReader;
 pub use writer::FileWriter;
 
@@ -92,7 +92,7 @@ use crate::blocks::{FileId, FileState};
 use crate::error::{Delivered, Error};
 use crate::sys::deadline::Deadline;
 use call::Call;
-use protocol::{Listed, MOST_NAME_BYTES, Reply, Request};
+use protocol::{Listed, MOST_NAME_BYTES, MOST_NOTE_BYTES, Reply, Request};
 use std::time::Duration;
 
 /// The channel's payload: every request and every reply is one piece.
@@ -120,7 +120,7 @@ pub(crate) fn id_of(name: &str) -> Option<u64> {
 }
 
 /// A file's name for people.
-fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     let start = name.get(..SHOWN_BYTES).unwrap_or(name);
     let dots = if start.len() < name.len() { "..." } else { "" };
     match std::str::from_utf8(start) {
@@ -147,6 +147,8 @@ pub struct Entry {
     pub name: Vec<u8>,
     /// Its block files: several, where it is written sparsely.
     pub parts: Vec<Part>,
+    /// What the first of them notes of it: see [`NewFile::note`].
+    pub note: Vec<u8>,
     /// How many read it: each of them gets some of its blocks.
     pub readers: usize,
 }
@@ -232,9 +234,20 @@ impl Session {
     /// Opens a file for writing from `offset` on. Each offset is a block file of its own, and together they are the
     /// file: see [sparse files](self#sparse-files). Errors as of [`write`](Self::write).
     pub fn write_at(&self, name: &[u8], offset: u64) -> Result<FileWriter, Error> {
+        self.write_new(name, NewFile::new().offset(offset))
+    }
+
+    /// Opens a file for writing, and says what it is to be where it is made by that. Errors as of
+    /// [`write`](Self::write), and [`Error::BadOption`] for a note that is too long.
+    pub fn write_new(&self, name: &[u8], new: NewFile<'_>) -> Result<FileWriter, Error> {
         check(name)?;
+        if new.note.len() > MOST_NOTE_BYTES {
+            let wanted = "at most 64 bytes";
+            return Err(Error::BadOption { option: "length of the note", given: new.note.len() as u64, wanted });
+        }
         let call = self.call("write", name);
-        let request = Request::Open { offset, name: name.to_vec() };
+        let (offset, bytes) = (new.offset, new.bytes.unwrap_or(u64::MAX));
+        let request = Request::Open { offset, bytes, note: new.note.to_vec(), name: name.to_vec() };
         loop {
             let Reply::Part { file, offset: came } = self.ask(call, &request)? else {
                 return Err(self.unexpected());
@@ -311,7 +324,7 @@ impl Session {
                     entry.parts.push(here);
                     entry.readers = entry.readers.max(readers);
                 }
-                None => entries.push(Entry { name: part.name, parts: vec![here], readers }),
+                None => entries.push(Entry { name: part.name, parts: vec![here], note: part.note, readers }),
             }
         }
         Ok(entries)

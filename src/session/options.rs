@@ -69,3 +69,49 @@ impl SessionOptions {
         }
     }
 }
+
+/// What a file is to be, for who opens it first. A plain value; each method returns it changed.
+///
+/// ```
+/// use antiphon::session::{NewFile, Session, SessionOptions};
+///
+/// let host = SessionOptions::new().host()?;
+/// let session = Session::connect(host.id())?;
+/// let writer = session.write_new(b"a line", NewFile::new().bytes(80).note(b"text"))?;
+/// assert_eq!((writer.file().block_bytes(), writer.file().blocks()), (4096, 1));
+/// assert_eq!(session.files()?[0].note, b"text");
+/// # Ok::<(), antiphon::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use]
+pub struct NewFile<'n> {
+    pub(super) offset: u64,
+    pub(super) bytes: Option<u64>,
+    pub(super) note: &'n [u8],
+}
+
+impl<'n> NewFile<'n> {
+    /// From the beginning, of blocks as the session has them, without a note.
+    pub const fn new() -> Self {
+        NewFile { offset: 0, bytes: None, note: &[] }
+    }
+
+    /// Where in the file it begins, as in [`Session::write_at`](super::Session::write_at).
+    pub const fn offset(mut self, offset: u64) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// How many bytes will be written: it has no more and no larger blocks than those need. More may come all the
+    /// same, and take longer.
+    pub const fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    /// What there is to be known of it: up to 64 bytes, any. It stands with the file until that is gone.
+    pub const fn note(mut self, note: &'n [u8]) -> Self {
+        self.note = note;
+        self
+    }
+}

@@ -3,7 +3,7 @@
 //! ```text
 //! request   magic u32, kind u32, and by kind
 //!   1 hello
-//!   2 open       offset u64, name                    a file to be written from there on
+//!   2 open       offset u64, bytes u64, length u32, note, name   a file to be written from there on
 //!   3 files      after u32                           what can be read, of higher numbers
 //!   4 parts      after u32, for reading u8, name     the block files of a name, of higher numbers
 //!   5 any        ---                                 a file that nobody reads
@@ -13,7 +13,7 @@
 //! reply     magic u32, kind u32, and by kind
 //!   1 done
 //!   2 part       file u32, offset u64
-//!   3 parts      more u8, count u32, each: file u32, offset u64, readers u32, length u32, name
+//!   3 parts      more u8, count u32, each: file u32, offset u64, readers u32, twice length u32: name, note
 //!   4 state      see `State`
 //!   5 failed     code u32, two numbers u64, text
 //! ```
@@ -28,14 +28,16 @@
 use crate::blocks::{FileState, Holder};
 use std::ops::Range;
 
-const REQUEST: u32 = u32::from_le_bytes(*b"ask1");
-const REPLY: u32 = u32::from_le_bytes(*b"ans1");
+const REQUEST: u32 = u32::from_le_bytes(*b"ask2");
+const REPLY: u32 = u32::from_le_bytes(*b"ans2");
 /// The longest name of a file.
 pub(super) const MOST_NAME_BYTES: usize = 4096;
+/// The longest note on a file.
+pub(super) const MOST_NOTE_BYTES: usize = 64;
 /// The longest reason and the longest text of an error that are passed on.
 pub(super) const MOST_TEXT_BYTES: usize = 1000;
 /// Nothing that is asked is longer.
-pub(super) const MOST_REQUEST_BYTES: usize = MOST_NAME_BYTES + MOST_TEXT_BYTES + 32;
+pub(super) const MOST_REQUEST_BYTES: usize = MOST_NAME_BYTES + MOST_TEXT_BYTES + MOST_NOTE_BYTES + 32;
 /// A page of a list: with one more of the longest entries it is short enough not to flow.
 const PAGE_BYTES: usize = 24 << 10;
 
@@ -47,13 +49,30 @@ pub(super) struct Malformed(pub(super) &'static str);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
     Hello,
-    Open { offset: u64, name: Vec<u8> },
-    Files { after: u32 },
-    Parts { after: u32, for_reading: bool, name: Vec<u8> },
+    /// `bytes`: how long it will be; all ones where nobody knows.
+    Open {
+        offset: u64,
+        bytes: u64,
+        note: Vec<u8>,
+        name: Vec<u8>,
+    },
+    Files {
+        after: u32,
+    },
+    Parts {
+        after: u32,
+        for_reading: bool,
+        name: Vec<u8>,
+    },
     Any,
-    State { file: u32 },
+    State {
+        file: u32,
+    },
     Closed,
-    Cancel { reason: String, name: Vec<u8> },
+    Cancel {
+        reason: String,
+        name: Vec<u8>,
+    },
 }
 
 /// One block file of a list.
@@ -64,6 +83,7 @@ pub(super) struct Listed {
     pub(super) readers: u32,
     /// Empty where it is known.
     pub(super) name: Vec<u8>,
+    pub(super) note: Vec<u8>,
 }
 
 /// Why the host did not do it.
@@ -91,7 +111,7 @@ impl Request {
         let mut to = Encoder::new(REQUEST);
         match self {
             Request::Hello => to.u32(1),
-            Request::Open { offset, name } => to.u32(2).u64(*offset).rest(name),
+            Request::Open { offset, bytes, note, name } => to.u32(2).u64(*offset).u64(*bytes).bytes(note).rest(name),
             Request::Files { after } => to.u32(3).u32(*after),
             Request::Parts { after, for_reading, name } => to.u32(4).u32(*after).flag(*for_reading).rest(name),
             Request::Any => to.u32(5),
@@ -112,7 +132,11 @@ impl Request {
         }
         let request = match from.u32()? {
             1 => Request::Hello,
-            2 => Request::Open { offset: from.u64()?, name: from.name()? },
+            2 => {
+                let (offset, bytes) = (from.u64()?, from.u64()?);
+                let note = from.bytes(MOST_NOTE_BYTES)?.to_vec();
+                Request::Open { offset, bytes, note, name: from.name()? }
+            }
             3 => Request::Files { after: from.u32()? },
             4 => Request::Parts { after: from.u32()?, for_reading: from.flag()?, name: from.name()? },
             5 => Request::Any,
@@ -134,9 +158,9 @@ impl Reply {
             Reply::Part { file, offset } => to.u32(2).u32(*file).u64(*offset),
             Reply::Parts { has_more, parts } => {
                 to.u32(3).flag(*has_more).u32(parts.len() as u32);
-                parts
-                    .iter()
-                    .fold(&mut to, |to, part| to.u32(part.file).u64(part.offset).u32(part.readers).bytes(&part.name))
+                parts.iter().fold(&mut to, |to, part| {
+                    to.u32(part.file).u64(part.offset).u32(part.readers).bytes(&part.name).bytes(&part.note)
+                })
             }
             Reply::State(state) => encode_state(to.u32(4), state),
             Reply::Failed(failure) => {
@@ -161,7 +185,7 @@ impl Reply {
                 has_more = true;
                 break;
             }
-            bytes += 20 + part.name.len();
+            bytes += 24 + part.name.len() + part.note.len();
             page.push(part);
         }
         Reply::Parts { has_more, parts: page }
@@ -180,7 +204,8 @@ impl Reply {
                 let part = |from: &mut Decoder| {
                     let (file, offset, readers) = (from.u32()?, from.u64()?, from.u32()?);
                     let name = from.bytes(MOST_NAME_BYTES)?.to_vec();
-                    Ok(Listed { file, offset, readers, name })
+                    let note = from.bytes(MOST_NOTE_BYTES)?.to_vec();
+                    Ok(Listed { file, offset, readers, name, note })
                 };
                 Reply::Parts { has_more, parts: from.several(count, part)? }
             }
@@ -365,7 +390,12 @@ mod tests {
         let mut all = vec![Request::Hello, Request::Any, Request::Files { after: u32::MAX }];
         all.extend([Request::State { file: 7 }, Request::Closed]);
         for name in names() {
-            all.push(Request::Open { offset: u64::MAX, name: name.clone() });
+            all.push(Request::Open {
+                offset: u64::MAX,
+                bytes: 9,
+                note: vec![name.len() as u8; name.len() % 65],
+                name: name.clone(),
+            });
             all.push(Request::Parts { after: 3, for_reading: name.len() % 2 == 0, name: name.clone() });
             all.push(Request::Cancel { reason: "ö".repeat(MOST_TEXT_BYTES / 2), name });
         }
@@ -386,7 +416,7 @@ mod tests {
             holders: vec![Holder::new([1, 2], [true, false, true]); 30],
             missing: (0..256).map(|block| block..block + 1).collect(),
         };
-        let part = |name: Vec<u8>| Listed { file: 1, offset: 2, readers: 3, name };
+        let part = |name: Vec<u8>| Listed { file: 1, offset: 2, readers: 3, name, note: vec![4; 64] };
         let mut all = vec![Reply::Done, Reply::Part { file: 1, offset: 2 }, Reply::State(Box::new(state))];
         all.push(Reply::Parts { has_more: true, parts: names().into_iter().map(part).collect() });
         let texts = || "why not".to_owned();
@@ -465,7 +495,13 @@ mod tests {
     #[test]
     fn a_page_is_short_enough_not_to_flow_and_says_that_there_is_more() {
         let parts = |count: u32, len| {
-            (1..=count).map(move |file| Listed { file, offset: 0, readers: 0, name: vec![b'n'; len] })
+            (1..=count).map(move |file| Listed {
+                file,
+                offset: 0,
+                readers: 0,
+                name: vec![b'n'; len],
+                note: vec![4; 64],
+            })
         };
         for (count, len) in [(0, 0), (1, 1), (10_000, 1), (100, MOST_NAME_BYTES), (2000, 0)] {
             let page = Reply::page(parts(count, len));

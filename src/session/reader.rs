@@ -64,6 +64,21 @@ impl FileReader {
         self.parts.iter().map(|(id, _)| *id).collect()
     }
 
+    /// What is noted of it: see [`NewFile::note`](super::NewFile::note). Nothing once it is at its end.
+    pub fn note(&self) -> Vec<u8> {
+        self.parts.first().map_or(Vec::new(), |(_, reader)| reader.shared().note())
+    }
+
+    /// Those that are not at their end.
+    pub(crate) fn parts(&self) -> &[(FileId, Reader)] {
+        &self.parts
+    }
+
+    /// How many parts were found by now.
+    pub(crate) fn count_known(&self) -> usize {
+        self.known.len()
+    }
+
     /// The next block to be read; none at the end of the file.
     ///
     /// # Blocking

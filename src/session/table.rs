@@ -114,7 +114,7 @@ impl Entry {
     }
 
     fn listed(&self, file: u32, name: Vec<u8>) -> Listed {
-        Listed { file, offset: self.file.offset(), readers: self.readers(), name }
+        Listed { file, offset: self.file.offset(), readers: self.readers(), name, note: self.file.note() }
     }
 }
 
@@ -196,7 +196,7 @@ impl Table {
         let answered = match Request::decode(request) {
             Err(Malformed(what)) => Err(Failure::Refused { why: format!("it was asked with {what}") }),
             Ok(Request::Hello | Request::Closed) => Ok(Reply::Done), // `tidy` comes after the reply.
-            Ok(Request::Open { offset, name }) => self.open(&name, offset, caller),
+            Ok(Request::Open { offset, bytes, note, name }) => self.open(&name, offset, (bytes, &note), caller),
             Ok(Request::Files { after }) => Ok(self.files(after)),
             Ok(Request::Parts { after, for_reading, name }) => self.parts(after, for_reading, &name),
             Ok(Request::Any) => Ok(self.any()),
@@ -206,7 +206,7 @@ impl Table {
         answered.unwrap_or_else(Reply::Failed)
     }
 
-    fn open(&mut self, name: &[u8], offset: u64, caller: Who) -> Result<Reply, Failure> {
+    fn open(&mut self, name: &[u8], offset: u64, new: (u64, &[u8]), caller: Who) -> Result<Reply, Failure> {
         let its = |entry: &Entry| entry.name == name && entry.file.offset() == offset;
         for (&file, entry) in self.files.iter_mut().filter(|(_, entry)| its(entry)) {
             let shared = entry.file.shared();
@@ -228,10 +228,12 @@ impl Table {
             let why = format!("{} is open 30 times, which is all that it has room for", self.id(*number));
             return Err(Failure::Refused { why });
         }
-        self.create(name, offset, caller)
+        self.create(name, offset, new, caller)
     }
 
-    fn create(&mut self, name: &[u8], offset: u64, caller: Who) -> Result<Reply, Failure> {
+    /// `new` is how long it will be, if its opener knows that, and the note on it.
+    fn create(&mut self, name: &[u8], offset: u64, new: (u64, &[u8]), caller: Who) -> Result<Reply, Failure> {
+        let (bytes, note) = new;
         let refused = |error: Error| Failure::Refused { why: error.to_string() };
         for _ in 0..=self.not_ours.len() + self.files.len() {
             self.last = self.last.checked_add(1).unwrap_or(1);
@@ -239,7 +241,7 @@ impl Table {
             if self.files.contains_key(&number) || self.not_ours.contains(&number) {
                 continue;
             }
-            let file = match self.options.offset(offset).create(self.id(number), name) {
+            let file = match self.options.offset(offset).fit(bytes).create_noted(self.id(number), name, note) {
                 Ok(file) => file,
                 Err(Error::NoSpace { need, have, .. }) => return Err(Failure::NoSpace { need, have }),
                 // Somebody made it who is not the host.

@@ -37,13 +37,50 @@ pub(crate) use super::kqueue::Exit;
 #[cfg(feature = "cli")]
 pub(crate) use super::lacks::try_huge_page;
 pub(crate) use super::lacks::{
-    ANY_LENGTH, MARK, allow, bytes_free, current_cpu, lay, place_for, reserve, seed, semaphore_file, semaphore_of,
-    stat_of, unlink_unnamed, wait_at_most,
+    ANY_LENGTH, LARGE, MARK, Offset, allow, bytes_free, current_cpu, lay, lseek, place_for, pread_to, pwrite_from,
+    reserve, seed, semaphore_file, semaphore_of, stat_of, unlink_unnamed, wait_at_most,
 };
 pub(crate) use super::registry::Anchor;
 
 /// Of semaphores; see `bells.rs`.
 pub(crate) const LIBC_FLAVOUR: u32 = 3;
+
+/// `fcntl(2)`: `F_NOCACHE`
+#[cfg(target_vendor = "apple")]
+pub(crate) fn past_cache(file: &std::fs::File, is_wanted: bool) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a descriptor and a number.
+    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_NOCACHE, libc::c_int::from(is_wanted)) };
+    nix::errno::Errno::result(done).map(drop).map_err(io_error)
+}
+
+/// The rules have no disk.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn past_cache(_file: &std::fs::File, _is_wanted: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// `fcntl(2)`: `F_PREALLOCATE`, from the end of what the file has.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn preallocate(file: &std::fs::File, len: Offset) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let mut store = libc::fstore_t {
+        fst_flags: libc::F_ALLOCATEALL,
+        fst_posmode: libc::F_PEOFPOSMODE,
+        fst_offset: 0,
+        fst_length: len,
+        fst_bytesalloc: 0,
+    };
+    // SAFETY: the call reads and writes one `fstore_t`.
+    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_PREALLOCATE, &raw mut store) };
+    nix::errno::Errno::result(done).map(drop).map_err(io_error)
+}
+
+/// The rules have no disk.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn preallocate(_file: &std::fs::File, _len: Offset) -> io::Result<()> {
+    Ok(())
+}
 
 /// `proc_pidinfo`, `<libproc.h>`: answers for processes of the same user.
 pub(crate) fn start_time(pid: u32) -> Started {

@@ -15,8 +15,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 #[cfg(feature = "cli")]
 pub(crate) use super::lacks::try_huge_page;
 pub(crate) use super::lacks::{
-    ANY_LENGTH, MARK, allow, bytes_free, current_cpu, lay, place_for, reserve, seed, semaphore_file, semaphore_of,
-    stat_of, unlink_unnamed, wait_at_most,
+    ANY_LENGTH, LARGE, MARK, Offset, allow, bytes_free, current_cpu, lay, lseek, place_for, pread_to, pwrite_from,
+    reserve, seed, semaphore_file, semaphore_of, stat_of, unlink_unnamed, wait_at_most,
 };
 pub(crate) use libc::pthread_atfork;
 
@@ -25,6 +25,16 @@ pub(crate) const LIBC_FLAVOUR: u32 = 6;
 /// None such: EINVAL.
 pub(super) const F_OFD_SETLK: libc::c_int = -1;
 pub(super) const F_OFD_GETLK: libc::c_int = -1;
+
+/// Not tried.
+pub(crate) fn past_cache(_file: &std::fs::File, _is_wanted: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// It has no call for that.
+pub(crate) fn preallocate(_file: &std::fs::File, _len: Offset) -> io::Result<()> {
+    Ok(())
+}
 
 /// Asked for this process only, as nobody else ever sits anywhere.
 pub(crate) fn start_time(pid: u32) -> Started {

@@ -8,6 +8,12 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::time::Duration;
 
+/// Offsets have 64 bits everywhere.
+pub(crate) use libc::{lseek, off_t as Offset, pread as pread_to, pwrite as pwrite_from};
+
+/// Files of every length are opened.
+pub(crate) const LARGE: libc::c_int = 0;
+
 /// `fstat(2)`
 pub(crate) fn stat_of(file: &OwnedFd) -> io::Result<nix::sys::stat::FileStat> {
     nix::sys::stat::fstat(file).map_err(super::io_error)

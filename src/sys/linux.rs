@@ -30,6 +30,28 @@ pub(crate) const LIBC_FLAVOUR: u32 = 2;
 #[cfg(not(any(target_env = "gnu", target_env = "musl")))]
 pub(crate) const LIBC_FLAVOUR: u32 = 4;
 
+// Offsets of 64 bits, whatever the machine's words are.
+pub(crate) use libc::{lseek64 as lseek, off64_t as Offset, pread64 as pread_to, pwrite64 as pwrite_from};
+
+/// Files of every length are opened.
+pub(crate) const LARGE: libc::c_int = libc::O_LARGEFILE;
+
+/// `open(2)`: `O_DIRECT`, which may be changed while a file is open.
+pub(crate) fn past_cache(file: &std::fs::File, is_wanted: bool) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL).map_err(io_error)?);
+    let flags = if is_wanted { flags | OFlag::O_DIRECT } else { flags - OFlag::O_DIRECT };
+    fcntl(file, FcntlArg::F_SETFL(flags)).map(drop).map_err(io_error)
+}
+
+/// `fallocate(2)`
+pub(crate) fn preallocate(file: &std::fs::File, len: Offset) -> io::Result<()> {
+    let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE.bits();
+    // SAFETY: a descriptor and numbers.
+    let call = || nix::errno::Errno::result(unsafe { libc::fallocate64(file.as_raw_fd(), keep, 0, len) });
+    super::retry(call).map(drop)
+}
+
 /// The mode bit by which an object without a length, or a semaphore, is known as antiphon's: sticky, which means
 /// nothing on a regular file and is in nobody's way; the umask leaves it.
 pub(crate) const MARK: u32 = libc::S_ISVTX;

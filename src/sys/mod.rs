@@ -21,6 +21,9 @@
 //! | `names` | what stands where regions do, as far as the system lists it |
 //! | `find`, `read_at` | what has a name, and the bytes at a place of it, without a risk to whoever looks |
 //! | `semaphore_of`, `semaphore_file`, `unlink_unnamed` | which names are semaphores' files, as far as they are listed; and what the libc leaves of half-made ones |
+//! | `pread_to`, `pwrite_from`, `lseek`, `Offset`, `LARGE` | places in files of any length, and the flag to open such a one |
+//! | `past_cache` | have a file's bytes go past the page cache, or through it again, where the file system lets one |
+//! | `preallocate` | take room on a disk for a file |
 //! | `Anchor` | the file of a name that carries its locks; see below |
 //!
 //! **Anchors.** Byte-range locks that belong to an open file description (`F_OFD_SETLK`) are what tells the living
@@ -45,6 +48,7 @@ pub(crate) mod copy;
 #[cfg(target_arch = "x86_64")]
 mod copy_x86_64;
 pub(crate) mod deadline;
+pub(crate) mod disk;
 pub(crate) mod door;
 #[cfg(any(target_vendor = "apple", antiphon_darwin_rules))]
 mod kqueue;

@@ -5,7 +5,8 @@
 use super::copy::Target;
 use super::region::Mapping;
 use super::run::Run;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 
 /// What is copied in at once: from the length of the nearer caches on, `memcpy` copies in another way, which is slower
 /// for what the other end reads next.
@@ -37,6 +38,20 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Writes all of it to a file: from `at` on, or wherever the file's own position is.
+    pub(crate) fn write_to(&self, from: usize, len: usize, file: impl AsFd, at: Option<u64>) -> io::Result<()> {
+        assert!(len <= self.len && from <= self.len - len);
+        let mut done = 0;
+        while done < len {
+            let to = at.map(|at| at.saturating_add(done as u64));
+            match self.mapping.write_file(self.offset + from + done, len - done, &file, to)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                went => done += went,
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn new(mapping: &'a Mapping, offset: usize, len: usize) -> Self {
         assert!(len <= mapping.len() && offset <= mapping.len() - len);
         View { mapping, offset, len, run: None }
@@ -102,6 +117,27 @@ pub(crate) struct ViewMut<'a> {
 }
 
 impl<'a> ViewMut<'a> {
+    /// Reads from a file to what is behind `from`, until that is full or the file ends; from `at` on, or from wherever
+    /// the file's own position is. Returns how many bytes came.
+    pub(crate) fn read_from(
+        &mut self,
+        from: usize,
+        len: usize,
+        file: impl AsFd,
+        at: Option<u64>,
+    ) -> io::Result<usize> {
+        assert!(len <= self.len && from <= self.len - len);
+        let mut done = 0;
+        while done < len {
+            let at = at.map(|at| at.saturating_add(done as u64));
+            match self.mapping.read_file(self.offset + from + done, len - done, &file, at)? {
+                0 => break,
+                came => done += came,
+            }
+        }
+        Ok(done)
+    }
+
     pub(crate) fn new(mapping: &'a Mapping, offset: usize, len: usize) -> Self {
         assert!(len <= mapping.len() && offset <= mapping.len() - len);
         ViewMut { mapping, offset, len }

@@ -36,7 +36,7 @@ fn help_is_as_it_was_read_and_fits_a_terminal() {
 #[test]
 fn wrong_arguments_are_answered_as_they_were_read() {
     let _watchdog = Watchdog::new("wrong arguments", PATIENCE);
-    let cases: [(&str, &[&[&str]]); 8] = [
+    let cases: [(&str, &[&[&str]]); 12] = [
         ("", &[&[], &["bnech"], &["--colour", "blue"], &["--quick"]]),
         (
             "bench",
@@ -55,6 +55,10 @@ fn wrong_arguments_are_answered_as_they_were_read() {
         ("inspect", &[&[], &["nobody-made-this-name"], &["two", "names"], &["a b"], &["--json"]]),
         ("clean", &[&["--ye"], &["--all"], &["nobody-made-this-name"], &["--yes", "a b"]]),
         ("doctor", &[&["--jsno"], &["what"], &["--color", "blue"], &["--color"]]),
+        ("session", &[&["what"], &["--blocksize", "1X"], &["--blocks", "0"], &["--session", "xyz"]]),
+        ("put", &[&[], &["a", "b", "--name", "c"], &["a/x", "b/x"], &["/"], &["x", "--timeout", "soon"]]),
+        ("get", &[&[], &["x", "--into", "/nowhere"], &["x", "--json", "--quiet"], &["x", "--session", ""]]),
+        ("files", &[&["what"], &["--session", "0123456789ABCDEF0"], &["--session", "BAD5E55", "--timeout", "0"]]),
         ("completions", &[&[], &["tcsh"], &["bash", "zsh"]]),
         ("man", &[&["--in"], &["doctor"], &["--into"], &["--into", "/dev/null/pages"]]),
     ];

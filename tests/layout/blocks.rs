@@ -50,7 +50,7 @@ fn what_the_file_is_stands_where_the_page_says() {
     if cfg!(target_endian = "little") {
         assert_eq!(page.bytes(STATE, 8), b"antiblks");
     }
-    assert_eq!([page.u32(STATE + 8), page.u32(STATE + 20)], [1, 0], "layout version and flags");
+    assert_eq!([page.u32(STATE + 8), page.u32(STATE + 20)], [2, 0], "layout version and flags");
     assert_eq!(page.u64(STATE + 24), STATE as u64, "the capacity: everything before the state");
     assert_eq!(page.bytes(STATE + 80, 25), id.to_string().as_bytes());
     assert_eq!([0, 8, 16].map(|at| page.u64(STATE + 8192 + at)), [BLOCK as u64, BLOCKS as u64, 1000]);

@@ -5,12 +5,15 @@
 //! | `ls` | `ls.rs`: what exists, who holds it, what went through |
 //! | `inspect` | `inspect.rs`: everything that is known of one channel or block file |
 //! | `clean` | `clean.rs`: what is left over, and removing it |
+//! | `session` | `session.rs`: hosts a session |
+//! | `put`, `get` | `put.rs`, `get.rs`: files and directories to a session and from it |
+//! | `files` | `files.rs`: what there is to get |
 //! | `bench` | `bench.rs`: how fast calls and answers are here, beside what this machine can do |
 //! | `doctor` | `doctor.rs`: what on this machine is in antiphon's way |
 //! | `completions` | `completions.rs`: for bash, zsh and fish |
 //! | `man` | `man.rs`: the manual pages |
 //!
-//! `entry.rs` is what the first three share. `style.rs` is how all of them look: colours, tables, figures in words.
+//! `entry.rs` is what the first three share; `transfer.rs` what `put`, `get` and `files` do. `style.rs` is how all of them look: colours, tables, figures in words.
 //!
 //! | status | means |
 //! |---|---|
@@ -28,10 +31,15 @@ mod clean;
 mod completions;
 mod doctor;
 mod entry;
+mod files;
+mod get;
 mod inspect;
 mod ls;
 mod man;
+mod put;
+mod session;
 mod style;
+mod transfer;
 
 use clap::Command;
 use std::io::Write;
@@ -46,6 +54,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .arg(style::argument())
         .subcommands([ls::command(), inspect::command(), clean::command()])
+        .subcommands([session::command(), put::command(), get::command(), files::command()])
         .subcommands([bench::command(), doctor::command(), completions::command(), man::command()])
         .after_help(
             "Each subcommand has its own --help, with examples. Colours also follow NO_COLOR,\n\
@@ -53,6 +62,7 @@ fn command() -> Command {
              Examples:\n  \
                antiphon ls                what is there, and who holds it?\n  \
                antiphon clean             what have killed programs left, and why?\n  \
+               antiphon put frames.raw    send a file to a session, for 'antiphon get'\n  \
                antiphon doctor            is this machine fit for antiphon?\n  \
                antiphon bench --quick     how fast is it here, beside the machine's limits?\n\n\
              Exit status: 0 done, nothing wrong; 1 it could not be done, or something is\n\
@@ -68,6 +78,10 @@ fn main() -> ExitCode {
         Some((ls::NAME, matches)) => ls::run(matches),
         Some((inspect::NAME, matches)) => inspect::run(matches),
         Some((clean::NAME, matches)) => clean::run(matches),
+        Some((session::NAME, matches)) => session::run(matches).map(|()| ExitCode::SUCCESS),
+        Some((put::NAME, matches)) => put::run(matches),
+        Some((get::NAME, matches)) => get::run(matches),
+        Some((files::NAME, matches)) => files::run(matches).map(|()| ExitCode::SUCCESS),
         Some((bench::NAME, matches)) => bench::run(matches).map(|()| ExitCode::SUCCESS),
         Some((bench::ANSWER, matches)) => bench::answer(matches).map(|()| ExitCode::SUCCESS),
         Some((doctor::NAME, matches)) => doctor::run(matches),

@@ -22,7 +22,7 @@ pub fn argument() -> Arg {
         .hide_possible_values(true)
         .hide_default_value(true)
         .global(true)
-        .help("Colours: auto (on a terminal, the default), always, never")
+        .help("Colours: auto (on a terminal, default), always, never")
 }
 
 /// What a piece of text is, which decides its colour.
