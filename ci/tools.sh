@@ -16,6 +16,19 @@ failed() {
     exit 1
 }
 
+# Has the programs of Debian's packages on PATH: `need PROGRAM PACKAGE...` for each that is missing.
+need() {
+    local program=$1 root=""
+    shift
+    command -v "$program" >/dev/null && return
+    command -v apt-get >/dev/null || not_run "$program is missing: install it"
+    [ "$(id -u)" = 0 ] || root="sudo -n"
+    [ -z "$root" ] || $root true 2>/dev/null || not_run "$program is missing, and installing $* wants a password"
+    # An index that cannot be updated may still be good enough.
+    $root apt-get update -qq || true
+    $root apt-get install -qq -y --no-install-recommends "$@" >/dev/null || not_run "$* could not be installed"
+}
+
 # Whether the rustc on PATH has a ready-made std for a target.
 has_std() {
     local libraries

@@ -5,6 +5,7 @@
 //! | `reason` | `Shared::cancel` | `Shared::reason` | why the file is cancelled |
 
 use super::board::MOST_TOKENS;
+use super::guard::Sentry;
 use super::hall::{End, Got, Hall, Scout, Side};
 use super::layout::{IS_SAID, MAGIC, MOST_BLOCKS, STATE_BYTES, VERSION};
 use super::memory::Memory;
@@ -21,13 +22,13 @@ use crate::sys::door::{Attachment, Blueprint, Intent, Kind};
 use crate::sys::layout::SEATS;
 use crate::sys::peer::{SPIN_LOOK, TICK};
 use crate::sys::process::ExitWatch;
-use crate::sys::region::{HeadAt, Mapping};
+use crate::sys::region::{Addresses, HeadAt, Mapping};
 use crate::sys::run::Run;
 use crate::sys::seat::{Care, SeatNumber, Sitter};
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A block file's regions.
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     players: Mutex<[u32; 2]>,
     /// By seat: a watch on the process of that generation, where the system has such a thing.
     exits: Mutex<[Option<(u32, ExitWatch)>; SEATS]>,
+    sentry: Sentry,
 }
 
 impl Shared {
@@ -94,7 +96,9 @@ impl Shared {
         let handle = attachment.handle();
         let me = Owner { seat: handle.number.index(), generation: handle.generation };
         let (blocks, players, exits) = (blocks as usize, Mutex::default(), Mutex::new([const { None }; SEATS]));
-        Ok(Shared { attachment, me, base, block_bytes, blocks, players, exits })
+        let sentry = Sentry::new(options.guard, &attachment, block_bytes, blocks);
+        let sentry = sentry.inspect_err(|_| attachment.leave())?;
+        Ok(Shared { attachment, me, base, block_bytes, blocks, players, exits, sentry })
     }
 
     pub(crate) fn unlink(id: FileId) -> Result<(), Error> {
@@ -107,6 +111,19 @@ impl Shared {
 
     pub(crate) fn mapping(&self) -> &Mapping {
         &self.attachment.mapping
+    }
+
+    pub(super) fn sentry(&self) -> &Sentry {
+        &self.sentry
+    }
+
+    pub(super) fn players(&self) -> MutexGuard<'_, [u32; 2]> {
+        self.players.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For whoever is to keep the addresses when this is gone, where a guard wants that.
+    pub(crate) fn guarded_addresses(&self) -> Option<Arc<Addresses>> {
+        self.sentry.guards().then(|| self.mapping().addresses())
     }
 
     pub(crate) fn block_bytes(&self) -> usize {
@@ -267,7 +284,7 @@ impl Shared {
         if self.is_forked() {
             return;
         }
-        let mut players = self.players.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut players = self.players();
         change(&mut players[side as usize]);
         let plays = players[side as usize] > 0;
         let role = self.attachment.role(self.attachment.handle().number);
@@ -618,6 +635,7 @@ impl Desk {
     #[cold]
     pub(crate) fn ended(&self, end: End) -> Error {
         let shared = &self.role.shared;
+        self.role.at_end();
         let name = shared.name().to_string();
         match end {
             End::Ended => Error::Finished { name },

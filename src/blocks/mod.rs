@@ -49,7 +49,7 @@
 //!
 //! # Interface
 //! [`BlockFile`], [`BlockFileOptions`], [`FileId`], [`Writer`], [`Space`], [`Reader`], [`Block`], [`Claimed`],
-//! [`FileState`].
+//! [`FileState`], [`Guard`].
 //!
 //! # Where what is
 //!
@@ -60,11 +60,13 @@
 //! | `hall.rs` | what either side does with the blocks, and who is rung then |
 //! | `file.rs` | a process's attachment, waiting, the dead |
 //! | `writer.rs`, `reader.rs` | what users have in hand |
+//! | `guard.rs` | what whoever kept a pointer meets |
 //! | `state.rs` | how a file stands |
 //! | `layout.rs`, `memory.rs` | what stands where in the region |
 
 pub(crate) mod board;
 pub(crate) mod file;
+mod guard;
 pub(crate) mod hall;
 pub(crate) mod layout;
 pub(crate) mod memory;
@@ -76,6 +78,7 @@ pub(crate) mod state;
 pub(crate) mod word;
 mod writer;
 
+pub use guard::Guard;
 pub use options::{BlockFileOptions, FileId};
 pub use reader::{Block, Claimed, Reader};
 pub use state::{FileState, Holder};

@@ -1,7 +1,7 @@
 //! What a block file can be asked to be.
 
-use super::BlockFile;
 use super::layout::{MOST_BLOCKS, MOST_NAME_BYTES, MOST_NOTE_BYTES, STATE_BYTES};
+use super::{BlockFile, Guard};
 use crate::bell::Wait;
 use crate::error::Error;
 use crate::name::Name;
@@ -66,6 +66,7 @@ pub struct BlockFileOptions {
     pub(super) offset: u64,
     pub(super) wait: Wait,
     pub(super) mode: u32,
+    pub(super) guard: Guard,
 }
 
 impl Default for BlockFileOptions {
@@ -77,7 +78,8 @@ impl Default for BlockFileOptions {
 impl BlockFileOptions {
     /// 8 blocks of 1 MiB, from the start of the file, for this user alone, waiting as [`Wait::Adaptive`] says.
     pub const fn new() -> Self {
-        BlockFileOptions { block_bytes: 1 << 20, blocks: 8, offset: 0, wait: Wait::Adaptive, mode: 0o600 }
+        let (wait, guard) = (Wait::Adaptive, Guard::Off);
+        BlockFileOptions { block_bytes: 1 << 20, blocks: 8, offset: 0, wait, mode: 0o600, guard }
     }
 
     /// The bytes of a block: a multiple of 4 KiB, at most 64 MiB. Whoever creates the file decides.
@@ -107,6 +109,12 @@ impl BlockFileOptions {
     /// The permission bits of what is created, `0o600` unless set.
     pub const fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// When what was made from this handle can no longer touch the file's memory.
+    pub const fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
         self
     }
 

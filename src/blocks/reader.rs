@@ -5,6 +5,7 @@ use super::file::{Desk, Role, Shared, Wish};
 use super::hall::{End, Got};
 use crate::error::Error;
 use crate::sys::deadline::Deadline;
+use crate::sys::region::Addresses;
 use crate::sys::view::View;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -76,6 +77,7 @@ impl Reader {
     fn count_end(&self) {
         // Relaxed: looked at again and again.
         self.desk.shared().memory().state().about.ends_seen.fetch_add(1, Relaxed);
+        self.desk.role.at_end();
     }
 
     fn block(&self, Got { block, again }: Got) -> Result<Block, Error> {
@@ -85,7 +87,10 @@ impl Reader {
         let (offset, len) = (record.offset.load(Relaxed), record.len.load(Relaxed));
         match usize::try_from(len) {
             Ok(len) if len <= shared.block_bytes() => {
-                Ok(Block { role: Arc::clone(&self.desk.role), block, offset, len, again, is_passed: false })
+                let role = Arc::clone(&self.desk.role);
+                let block = Block { role, block, offset, len, again, is_passed: false };
+                block.role.open(block.block)?;
+                Ok(block)
             }
             _ => Err(shared.corrupt("a block that is longer than blocks are")),
         }
@@ -93,6 +98,11 @@ impl Reader {
 
     pub(crate) fn shared(&self) -> &Shared {
         self.desk.shared()
+    }
+
+    /// For whoever is to keep the addresses when this is gone, where a guard wants that.
+    pub(crate) fn guarded_addresses(&self) -> Option<Arc<Addresses>> {
+        self.desk.shared().guarded_addresses()
     }
 
     /// Ends the file for everybody, with a reason: what stands in it is lost.
@@ -195,6 +205,7 @@ impl Block {
     pub fn complete(mut self) -> Result<(), Error> {
         self.role.shared.check_fork()?;
         self.is_passed = true;
+        self.role.close(self.block);
         let stolen = |_| self.role.shared.corrupt("a block in reading that was changed by somebody else");
         let hall = self.role.shared.hall();
         let bytes_out = &hall.table.records[self.block].bytes_out;
@@ -206,10 +217,15 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if !self.is_passed && !self.role.shared.is_forked() {
+        if self.role.shared.is_forked() {
+            return;
+        }
+        if !self.is_passed {
+            self.role.close(self.block);
             // Somebody else changed it: then it is that one's.
             let _ = self.role.shared.hall().put_back(self.block);
         }
+        self.role.closed();
     }
 }
 

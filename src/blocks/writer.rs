@@ -90,22 +90,27 @@ impl Writer {
 
     fn claim_until(&mut self, chosen: Option<u64>, deadline: Deadline, call: &'static str) -> Result<Space, Error> {
         let got = self.desk.get(Wish::Block { chosen }, deadline, call)?;
-        got.map(|got| self.space(got)).map_err(|end| self.desk.ended(end))
+        match got {
+            Ok(got) => self.space(got),
+            Err(end) => Err(self.desk.ended(end)),
+        }
     }
 
     fn try_claim_range(&mut self, chosen: Option<u64>) -> Result<Option<Space>, Error> {
         match self.desk.try_get(Wish::Block { chosen })? {
-            Some(Ok(got)) => Ok(Some(self.space(got))),
+            Some(Ok(got)) => self.space(got).map(Some),
             Some(Err(end)) => Err(self.desk.ended(end)),
             None => Ok(None),
         }
     }
 
-    fn space(&self, Got { block, again }: Got) -> Space {
+    fn space(&self, Got { block, again }: Got) -> Result<Space, Error> {
         let (role, shared) = (Arc::clone(&self.desk.role), self.desk.shared());
         // Relaxed: this owner's own, or acquired with the word.
         let offset = shared.memory().state().records[block].offset.load(Relaxed);
-        Space { role, block, offset, again, is_passed: false }
+        let space = Space { role, block, offset, again, is_passed: false };
+        space.role.open(block)?;
+        Ok(space)
     }
 
     /// Nothing more will be written but what was claimed before. Any writer may say so, and it goes for all of them.
@@ -132,7 +137,10 @@ impl Writer {
         shared.hall().end();
         match self.desk.get(Wish::Filled, deadline, call)? {
             Err(End::Cancelled) => Err(self.desk.ended(End::Cancelled)),
-            _ => Ok(()),
+            _ => {
+                self.desk.role.at_end();
+                Ok(())
+            }
         }
     }
 
@@ -211,6 +219,12 @@ impl Space {
         Ok(filled)
     }
 
+    /// Where the first of the bytes stands, for other languages: [`capacity`](Self::capacity) of them, writable for as
+    /// long as the block is in hand. In a forked child nobody may touch them.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.view().into_ptr()
+    }
+
     /// The bytes in place.
     ///
     /// # Safety
@@ -243,8 +257,10 @@ impl Space {
             return Err(self.role.shared.cancelled());
         }
         self.is_passed = true;
+        self.role.close(self.block);
         let stolen = |_| self.role.shared.corrupt("a claimed block that was changed by somebody else");
         if len == 0 {
+            self.role.note_end();
             hall.end();
             return hall.abstain(self.block).map_err(stolen);
         }
@@ -260,10 +276,15 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        if !self.is_passed && !self.role.shared.is_forked() {
+        if self.role.shared.is_forked() {
+            return;
+        }
+        if !self.is_passed {
+            self.role.close(self.block);
             // Somebody else changed it: then it is that one's.
             let _ = self.role.shared.hall().let_go(self.block);
         }
+        self.role.closed();
     }
 }
 

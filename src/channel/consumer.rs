@@ -406,7 +406,7 @@ impl Consumer {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn reply_until(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
         self.end.shared.check_fork()?;
         let name = || self.end.name();

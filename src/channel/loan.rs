@@ -70,6 +70,12 @@ impl<'p> Loan<'p> {
         self.view().copy_from(offset, from)
     }
 
+    /// Where the first of the bytes stands, for other languages: [`len`](Self::len) of them, writable for as long as the
+    /// loan is in hand. In a forked child nobody may touch them.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.view().into_ptr()
+    }
+
     /// The bytes in place.
     ///
     /// # Safety

@@ -228,7 +228,7 @@ impl Publisher {
     }
 
     /// Sends a message that fits, and passes the turn.
-    #[inline]
+    #[inline(always)]
     fn send_whole(&self, mine: Word, gather: &Gather<'_>, len: usize, content: Content) {
         let memory = self.end.memory();
         let mut rest = *gather;
@@ -418,7 +418,7 @@ impl Publisher {
     }
 
     /// Reads the reply that came with `word`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_reply(&mut self, word: Word, reply: &mut Vec<u8>, deadline: Deadline) -> Result<(), Error> {
         step!("call:answered");
         reply.clear();

@@ -88,7 +88,7 @@ pub use options::{NewFile, SessionOptions};
 pub use reader::FileReader;
 pub use writer::FileWriter;
 
-use crate::blocks::{FileId, FileState};
+use crate::blocks::{FileId, FileState, Guard};
 use crate::error::{Delivered, Error};
 use crate::sys::deadline::Deadline;
 use call::Call;
@@ -169,6 +169,7 @@ pub struct Entry {
 pub struct Session {
     id: u64,
     patience: Duration,
+    guard: Guard,
 }
 
 impl Session {
@@ -177,7 +178,7 @@ impl Session {
     /// # Errors
     /// [`Error::NoHost`] where it is not.
     pub fn connect(id: u64) -> Result<Self, Error> {
-        let session = Session { id, patience: PATIENCE };
+        let session = Session { id, patience: PATIENCE, guard: Guard::Off };
         session.hello(Call { waits: false, ..session.call("connect", &[]) })
     }
 
@@ -199,7 +200,7 @@ impl Session {
     /// # Ok::<(), antiphon::Error>(())
     /// ```
     pub fn connect_timeout(id: u64, limit: Duration) -> Result<Self, Error> {
-        let session = Session { id, patience: PATIENCE };
+        let session = Session { id, patience: PATIENCE, guard: Guard::Off };
         session.hello(Call { deadline: Deadline::after(limit), ..session.call("connect", &[]) })
     }
 
@@ -213,6 +214,11 @@ impl Session {
     /// The same session, whose calls take no longer than this.
     pub fn patience(self, limit: Duration) -> Self {
         Session { patience: limit, ..self }
+    }
+
+    /// The same session, whose files' memory can be touched no longer than this says.
+    pub fn guard(self, guard: Guard) -> Self {
+        Session { guard, ..self }
     }
 
     /// Its id.

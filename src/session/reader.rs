@@ -5,7 +5,9 @@ use crate::blocks::state::{glance, standing};
 use crate::blocks::{Block, BlockFileOptions, Claimed, FileId, Reader};
 use crate::error::{Delivered, Error};
 use crate::sys::deadline::Deadline;
+use crate::sys::region::Addresses;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long one waits for a block before one asks whether the file has more parts by now: the first time and, twice as
@@ -31,6 +33,8 @@ pub struct FileReader {
     name: Vec<u8>,
     /// Those that are not at their end. They are dropped before the host is told.
     parts: Vec<(FileId, Reader)>,
+    /// Where parts stood that are at their end, if that is guarded.
+    kept: Vec<Arc<Addresses>>,
     /// All that were opened, or were gone by then.
     known: BTreeSet<u32>,
     asked: Instant,
@@ -45,6 +49,7 @@ impl FileReader {
             session: *session,
             name: name.to_vec(),
             parts: Vec::new(),
+            kept: Vec::new(),
             known: BTreeSet::new(),
             asked: Instant::now(),
             pause: FIRST_ASKING,
@@ -103,7 +108,7 @@ impl FileReader {
             while let Some((_, reader)) = self.parts.get_mut(nth) {
                 match reader.try_claim()? {
                     Claimed::NothingYet => nth += 1,
-                    Claimed::End => drop(self.parts.remove(nth)),
+                    Claimed::End => self.leave(nth),
                     block => return Ok(block),
                 }
             }
@@ -141,7 +146,7 @@ impl FileReader {
             let longest = if is_alone { self.pause } else { pause };
             match self.parts[0].1.claim_timeout(longest.min(deadline.left())) {
                 Err(Error::TimedOut { .. }) => {}
-                Ok(None) => drop(self.parts.remove(0)),
+                Ok(None) => self.leave(0),
                 other => {
                     self.pause = FIRST_ASKING;
                     self.asked = Instant::now();
@@ -152,13 +157,19 @@ impl FileReader {
         }
     }
 
+    /// Lets go of a part that is at its end.
+    fn leave(&mut self, nth: usize) {
+        let (_, reader) = self.parts.remove(nth);
+        self.kept.extend(reader.guarded_addresses());
+    }
+
     /// Opens parts that are not known yet. What is gone by then was read by others.
     fn add(&mut self, ids: impl Iterator<Item = FileId>) -> Result<(), Error> {
         for id in ids {
             if self.known.contains(&id.file) {
                 continue;
             }
-            match BlockFileOptions::new().open(id).and_then(|file| file.reader()) {
+            match BlockFileOptions::new().guard(self.session.guard).open(id).and_then(|file| file.reader()) {
                 Ok(reader) => self.parts.push((id, reader)),
                 Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),

@@ -25,7 +25,7 @@ pub struct FileWriter {
 
 impl FileWriter {
     pub(super) fn open(session: &Session, part: Part) -> Result<Self, Error> {
-        let file = BlockFileOptions::new().open(part.id)?;
+        let file = BlockFileOptions::new().guard(session.guard).open(part.id)?;
         let writer = file.writer()?;
         // Only then, so that what was not opened is not told of.
         Ok(FileWriter { writer, file, part, _parting: Parting::new(session) })

@@ -6,13 +6,14 @@ use super::copy::{self, Target, copy, take};
 use super::layout::Head;
 use super::{if_there, io_error, platform, retry};
 use nix::fcntl::OFlag;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap, shm_open, shm_unlink};
 use nix::sys::stat::{Mode, SFlag, fchmod};
 use std::ffi::CStr;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Regions are made of whole pages of every size there is: 4, 16 and 64 KiB.
 pub(crate) const GRANULE: usize = 64 * 1024;
@@ -20,6 +21,13 @@ pub(crate) const GRANULE: usize = 64 * 1024;
 /// Whether a region can have this length: a header, and a payload.
 pub(crate) fn can_have(len: u64) -> bool {
     len >= 2 * GRANULE as u64 && len % GRANULE as u64 == 0
+}
+
+/// The bytes of a page here.
+pub(crate) fn page_bytes() -> usize {
+    // SAFETY: asks for a number.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(GRANULE)
 }
 
 /// Opens an object that is there.
@@ -85,14 +93,34 @@ impl HeadAt {
     }
 }
 
+/// Addresses that are used for nothing else until this is dropped, whatever is mapped there or not.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: addresses belong to the process, not to a thread; they are given back once, by Drop.
+unsafe impl Send for Addresses {}
+// SAFETY: nothing can be done with a shared reference.
+unsafe impl Sync for Addresses {}
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `len` are what mmap gave; a mapping keeps its addresses, so that none is there any more.
+        let _ = unsafe { munmap(self.base.cast(), self.len) };
+    }
+}
+
 /// A shared mapping of a whole object.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
     head: usize,
+    addresses: Arc<Addresses>,
 }
 
-// SAFETY: a mapping belongs to the process, not to a thread; it is unmapped once, by Drop.
+// SAFETY: a mapping belongs to the process, not to a thread; it is unmapped once, with its addresses.
 unsafe impl Send for Mapping {}
 // SAFETY: a shared reference gives out a pointer and a length, and nothing that a second thread could spoil.
 unsafe impl Sync for Mapping {}
@@ -106,7 +134,22 @@ impl Mapping {
         // SAFETY: without MAP_FIXED an address is a wish. Where something is mapped by now, the kernel chooses
         // another.
         let base = unsafe { mmap(place, length, protection, flags, object.as_fd(), 0) }.map_err(io_error)?;
-        Ok(Mapping { base: base.cast(), len, head: head.offset(len) })
+        let base = base.cast();
+        Ok(Mapping { base, len, head: head.offset(len), addresses: Arc::new(Addresses { base, len }) })
+    }
+
+    /// Its addresses. Whoever has them when the mapping goes keeps them, and nothing is there then: who touches them
+    /// faults.
+    pub(crate) fn addresses(&self) -> Arc<Addresses> {
+        Arc::clone(&self.addresses)
+    }
+
+    /// Lets this process touch the `len` bytes behind `offset`, or not: then who does faults. Whole pages.
+    pub(crate) fn protect(&self, offset: usize, len: usize, is_open: bool) -> io::Result<()> {
+        let at = NonNull::new(self.at(offset, len)).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = if is_open { ProtFlags::PROT_READ | ProtFlags::PROT_WRITE } else { ProtFlags::PROT_NONE };
+        // SAFETY: so many mapped bytes of ours. Who touches what is closed faults at once, and reads or writes nothing.
+        unsafe { mprotect(at.cast(), len, protection) }.map_err(io_error)
     }
 
     /// Takes every page of `object`, which this is a mapping of, so that touching them cannot fail.
@@ -219,8 +262,12 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `base` and `len` are what mmap gave; views and cells borrow from the mapping's owner, so that none
-        // is left.
-        let _ = unsafe { munmap(self.base.cast(), self.len) };
+        let Some(len) = NonZeroUsize::new(self.len).filter(|_| Arc::strong_count(&self.addresses) > 1) else {
+            return; // They go with it.
+        };
+        let (place, flags) = (self.base.addr(), MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED);
+        // SAFETY: what is replaced is this mapping and nothing else; views and cells borrow from its owner, so that none
+        // is left. Where that fails the old pages stay until the addresses go.
+        let _ = unsafe { mmap_anonymous(Some(place), len, ProtFlags::PROT_NONE, flags) };
     }
 }

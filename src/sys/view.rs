@@ -92,6 +92,12 @@ impl<'a> View<'a> {
         bytes
     }
 
+    /// Where the first of the bytes stands, for other languages: mapped for as long as what the view was taken from is
+    /// in hand. Another process can write them at any time, and without its word nobody may make a reference of this.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.mapping.at(self.offset, self.len)
+    }
+
     /// The bytes in place.
     ///
     /// # Safety
@@ -150,6 +156,11 @@ impl<'a> ViewMut<'a> {
             self.mapping.write(self.offset + offset + number * PIECE, piece);
         }
         len
+    }
+
+    /// Where the first of the bytes stands.
+    pub(crate) fn into_ptr(self) -> *mut u8 {
+        self.mapping.at(self.offset, self.len)
     }
 
     /// The bytes in place.
