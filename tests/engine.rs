@@ -597,3 +597,35 @@ fn what_was_made_by_who_died_before_it_told_anybody_is_removed_and_what_is_not_o
     assert_eq!(scratch.received(), [".antiphon-", ".antiphon-1-2-3", ".antiphon-notes", "name"]);
     assert_nothing_left(host);
 }
+
+#[test]
+fn a_file_of_several_parts_arrives_whole_when_the_last_one_ends() {
+    let _watchdog = Watchdog::new("parts", PATIENCE);
+    let (host, session) = session();
+    let scratch = Scratch::new("parts");
+    let parts = [0, 10 << 20, 1 << 20];
+    let mut writers = parts.map(|offset| session.write_at(b"dir/name", offset).unwrap());
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| Posix::new().receive(&session, b"dir/name", &scratch.folder()));
+        for (offset, writer) in parts.iter().zip(&mut writers) {
+            for nth in 0..7 {
+                let mut space = writer.claim().unwrap();
+                assert_eq!(space.offset(), offset + nth * BLOCK as u64);
+                let len = space.copy_from(0, &bytes(space.offset(), BLOCK));
+                space.complete(len).unwrap();
+            }
+            assert!(!scratch.to().join("dir/name").exists(), "a partial file under its final name");
+            writer.finish().unwrap();
+        }
+        receiver.join().unwrap().unwrap();
+    });
+    let file = File::open(scratch.to().join("dir/name")).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), (10 << 20) + 7 * BLOCK as u64);
+    for offset in parts {
+        let mut came = vec![0; 7 * BLOCK];
+        file.read_exact_at(&mut came, offset).unwrap();
+        assert!(came == bytes(offset, 7 * BLOCK));
+    }
+    drop(writers);
+    assert_nothing_left(host);
+}
