@@ -87,10 +87,10 @@ pub fn connect(matches: &ArgMatches, timeout: Duration) -> io::Result<Session> {
 fn only_one() -> io::Result<u64> {
     let is_hosted = |entry: &census::Entry| {
         let host = entry.channel.as_ref().is_some_and(|channel| channel.consumer.sitter == Sitter::Alive);
-        entry.kind == Kind::Channel && entry.state == State::InUse && entry.name.len() == 16 && host
+        entry.kind == Kind::Session && entry.state == State::InUse && host
     };
     let hosted: Vec<u64> =
-        census::take()?.iter().filter(|entry| is_hosted(entry)).filter_map(|entry| id_of(&entry.name).ok()).collect();
+        census::take()?.iter().filter(|entry| is_hosted(entry)).filter_map(|entry| entry.session).collect();
     match hosted[..] {
         [id] => Ok(id),
         [] => Err(io::Error::other("no session is hosted: start one with 'antiphon session'")),
