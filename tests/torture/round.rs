@@ -166,8 +166,18 @@ impl Round {
             let options = options.persistent(channels[0].kind == Kind::Persistent);
             self.held = options.create(&self.name(0)).ok();
         }
-        let until = Instant::now() + PATIENCE_WITH_ALL;
+        let mut until = Instant::now() + PATIENCE_WITH_ALL;
+        let mut last = Instant::now();
         while !is_over(self) && self.violations.is_empty() {
+            // Where the whole machine was asleep, or all of this was stopped, nobody has hung.
+            let asleep = last.elapsed();
+            last = Instant::now();
+            if asleep > PATIENCE / 8 {
+                until += asleep;
+                for running in self.slots.iter_mut().filter_map(|slot| slot.running.as_mut()) {
+                    running.progress.1 = last;
+                }
+            }
             if Instant::now() > until {
                 self.violations.push(self.why_no_end());
             }
