@@ -2,7 +2,7 @@
 //! next; and with a host where it is a session's. When all of a file have gone, somebody comes who brings it to its
 //! end; then it is checked, and the next one begins.
 
-use super::{Channel, PATIENCE, Round, Slot, signal, start};
+use super::{Channel, PATIENCE, Round, Slot, names_in_shm, signal, start};
 use crate::files::history::FileHistory;
 use crate::files::{FILES, FIRST, PLACES, THREADS, checker, control_path, first_incarnation, generation_of};
 use crate::history::Life;
@@ -138,6 +138,11 @@ impl Round {
                 }
             }
         }
+        let crowd = &self.crowds[which];
+        let has_writers = crowd.writers().any(|at| self.slots[at].running.is_some());
+        if !writes && !has_writers && crowd.plan.parts > 0 && self.dice.below(50) == 0 {
+            self.finish_strays(which);
+        }
         let (writers, readers) = (self.crowds[which].writers(), self.crowds[which].readers());
         let session = self.crowds[which].session();
         let has_host = self.crowds[which].plan.parts > 0;
@@ -190,6 +195,22 @@ impl Round {
         match held {
             Ok(held) => crowd.held = held,
             Err(_) => crowd.head().vanished.store(1, Relaxed),
+        }
+    }
+
+    /// A writer that came when a part was finished and read has made another file of the same name; where it was killed
+    /// before it finished that one, readers wait for what nobody will write.
+    fn finish_strays(&self, which: usize) {
+        let crowd = &self.crowds[which];
+        let session = crowd.session();
+        for name in names_in_shm() {
+            let number = name.strip_prefix(&format!("{session:016X}-"));
+            let Some(file) = number.and_then(|number| u32::from_str_radix(number, 16).ok()) else { continue };
+            let id = FileId { session, file };
+            if !crowd.ids().contains(&id) {
+                let finish = |file: BlockFile| file.writer()?.finish_timeout(Duration::ZERO);
+                let _ = BlockFile::open(id).and_then(finish);
+            }
         }
     }
 
