@@ -6,7 +6,7 @@
 //! `torture/worker.rs` what befalls them; `torture/publisher.rs`, `torture/consumer.rs`, `torture/doors.rs`,
 //! `torture/cleaner.rs` what they do. `torture/log.rs` and `torture/bytes.rs` what they write down, and what they send. `torture/history.rs` the logs
 //! put together; `torture/checker.rs` the proof, with what it assumes and what it cannot see; `torture/counted.rs` the counters;
-//! `torture/bad_histories.rs` histories that it has to refuse. `torture/figures.rs` what was counted.
+//! `torture/bad_histories.rs` histories that it has to refuse. `torture/files/` the same for block files and sessions. `torture/figures.rs` what was counted.
 //!
 //! `ci/torture` runs it for long. By environment: `ANTIPHON_TORTURE_SECONDS` (5), or `..._OPERATIONS` and `..._KILLS`
 //! to be reached; `..._SEED` for a run of one's own, and with `..._ROUND` for one round of it.
@@ -30,6 +30,8 @@ mod counted;
 mod doors;
 #[path = "torture/figures.rs"]
 mod figures;
+#[path = "torture/files/mod.rs"]
+mod files;
 #[path = "torture/history.rs"]
 mod history;
 #[path = "torture/log.rs"]
@@ -112,6 +114,10 @@ fn work(words: &str) {
         "drain" => consumer::drain(words),
         "reset" => round::reset(words),
         "clean" => cleaner::run(words),
+        "write" => files::writer::run(words),
+        "read" => files::reader::run(words),
+        "host" => files::host::run(words),
+        "drain-file" => files::drain::run(words),
         _ => doors::race(words),
     }
 }

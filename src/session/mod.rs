@@ -21,7 +21,8 @@
 //! * **A file is there until it was read**: from the call that opens it until it is finished and all of it was read, or
 //!   until it is cancelled and everybody has let go of it. Then its region is gone and its name is free. One whose caller
 //!   died before it came to it, or does not come for ten seconds, goes as well, unless somebody waits to read it: whoever
-//!   does is told [`Error::Disconnected`].
+//!   does is told [`Error::Disconnected`]. One in which nothing stands goes too when neither a host nor anybody else has
+//!   it open any more: who opens it after that begins at its beginning.
 //! * **Names are any bytes**, 1 to 4,096; they are kept as data, and are nobody's path.
 //!
 //! # Sparse files

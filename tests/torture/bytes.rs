@@ -5,6 +5,7 @@
 pub const NAMED_FROM: usize = 24;
 
 const MESSAGE: u64 = 0x6d65_7373_6167_6521;
+const BLOCK: u64 = 0x626c_6f63_6b21_2121;
 const REPLY: u64 = 0x7265_706c_7921_2121;
 
 /// Spreads every bit over all of them.
@@ -93,6 +94,20 @@ pub fn read_message(channel: u32, bytes: &[u8]) -> Result<u64, String> {
 /// The number of a reply, and what names the message that it answers.
 pub fn read_reply(channel: u32, bytes: &[u8]) -> Result<(u64, u64), String> {
     read(REPLY, channel, bytes)
+}
+
+/// What is filled into a block whose bytes belong to `offset`.
+pub fn block(file: u32, id: u64, offset: u64, len: usize) -> Vec<u8> {
+    make(BLOCK, file, id, offset, len)
+}
+
+/// Who filled a block that is said to belong to `offset`, once every byte is compared.
+pub fn read_block(file: u32, offset: u64, bytes: &[u8]) -> Result<u64, String> {
+    match read(BLOCK, file, bytes)? {
+        _ if bytes.len() < NAMED_FROM => Err(format!("{} bytes, which nobody fills", bytes.len())),
+        (id, about) if about == offset => Ok(id),
+        (id, about) => Err(format!("filled for {about:#x} by {}.{}", id >> 32, id & 0xffff_ffff)),
+    }
 }
 
 #[test]

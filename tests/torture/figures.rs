@@ -10,6 +10,8 @@ pub struct Figures {
     delays: Vec<u64>,
     /// The same in rounds in which the survivors too were stopped now and then.
     delays_with_stops: Vec<u64>,
+    /// The same of block files, and in rounds without stops.
+    delays_of_files: Vec<u64>,
 }
 
 impl Figures {
@@ -26,12 +28,17 @@ impl Figures {
         all.extend(delays);
     }
 
+    pub fn add_delays_of_files(&mut self, delays: &[u64]) {
+        self.delays_of_files.extend(delays);
+    }
+
     /// In one line, for another process.
     pub fn to_line(&self) -> String {
         let counts = self.counts.iter().map(|(what, many)| format!("{what}={many}"));
         let delays = self.delays.iter().map(|delay| format!("delay={delay}"));
         let with_stops = self.delays_with_stops.iter().map(|delay| format!("delay-with-stops={delay}"));
-        counts.chain(delays).chain(with_stops).collect::<Vec<_>>().join(";")
+        let of_files = self.delays_of_files.iter().map(|delay| format!("delay-of-files={delay}"));
+        counts.chain(delays).chain(with_stops).chain(of_files).collect::<Vec<_>>().join(";")
     }
 
     pub fn add_line(&mut self, line: &str) {
@@ -41,6 +48,7 @@ impl Figures {
             match what {
                 "delay" => self.delays.push(many),
                 "delay-with-stops" => self.delays_with_stops.push(many),
+                "delay-of-files" => self.delays_of_files.push(many),
                 _ => self.add(what, many),
             }
         }
@@ -60,16 +68,21 @@ impl Figures {
         let steps = self.counts.keys().filter(|what| what.starts_with("step ")).count();
         let _ = writeln!(
             text,
-            "{} operations, {kills} kills, {} of them of publishers and consumers by themselves, {seconds} s",
+            "{} operations, {kills} kills, {} of them of publishers, consumers, writers and readers by themselves, {seconds} s",
             number("operations"),
             self.kills()
         );
         let _ = writeln!(text, "  killed: {}", self.of("killed "));
-        let _ = writeln!(text, "  at {steps} of {} labelled steps: {}", antiphon::steps::ALL.len(), self.of("step "));
+        let all = crate::worker::all_steps().count();
+        let _ = writeln!(text, "  at {steps} of {all} labelled steps: {}", self.of("step "));
         let _ = writeln!(text, "  rounds: {}", self.of("round "));
         let _ = writeln!(text, "  also: {}", self.of("also "));
         let _ = writeln!(text, "  outcomes: {}", self.of("outcome "));
-        for (when, delays) in [("", &self.delays), (" in rounds with stops", &self.delays_with_stops)] {
+        for (when, delays) in [
+            ("", &self.delays),
+            (" in rounds with stops", &self.delays_with_stops),
+            (" at a block file, without stops", &self.delays_of_files),
+        ] {
             let mut delays = delays.clone();
             delays.sort_unstable();
             let Some(most) = delays.last() else { continue };
@@ -88,8 +101,8 @@ impl Figures {
         self.counts.iter().filter(|(what, _)| what.starts_with("killed ")).map(|(_, many)| *many)
     }
 
-    /// Of publishers and consumers: not of those who race for a door, nor of those who make a region anew.
+    /// Of publishers and consumers, writers and readers: not of those who race for a door, nor of those who make a region anew.
     pub fn kills(&self) -> u64 {
-        self.get("killed publishers") + self.get("killed consumers")
+        ["publishers", "consumers", "writers", "readers"].iter().map(|who| self.get(&format!("killed {who}"))).sum()
     }
 }

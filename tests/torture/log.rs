@@ -27,7 +27,11 @@ pub(crate) use numbered;
 
 numbered! {
     /// What is done.
-    What { Attach, Send, Consume, LetGo, Leave, Reset, Door, Clean, Altered }
+    What {
+        Attach, Send, Consume, LetGo, Leave, Reset, Door, Clean, Altered,
+        // Of block files. `Read` and `Named` have no beginning: what a block held, and a range that an error names.
+        Claim, Fill, Finish, Cancel, Take, Read, Named,
+    }
 }
 
 numbered! {
@@ -45,6 +49,9 @@ numbered! {
         Create, Open, OpenOrCreate, Unlink, TakePublisher, TakeConsumer, WaitPublisher, WaitConsumer, Private,
         // Cleaning.
         Census, Remove,
+        // Of block files.
+        Claim, TryClaim, ClaimTimeout, ClaimAt, TryClaimAt, ClaimAtTimeout, Complete, Finish, FinishTimeout,
+        ByWriter, ByReader, ByFile, Session, Host,
     }
 }
 
@@ -53,6 +60,8 @@ numbered! {
     Outcome {
         Begun, Fine, Nothing, PeerDied, Disconnected, TimedOut, Aborted, NoReply, NotACall, CallerGone, TooLong,
         NoSpace, NoDescriptors, NotFound, InUse, HoldsMessage, SeatTaken, Stuck, Forked, NotRemoved, Other,
+        // Of block files.
+        Unfilled, Finished, Cancelled, End, NoHost, NoFile,
     }
 }
 
@@ -88,6 +97,7 @@ pub struct Record {
     pub len: u64,
     /// Of the message or the reply.
     pub id: u64,
+    /// Which of the names at the door; of a block, where its bytes belong in the file.
     pub spare: u64,
 }
 
@@ -138,6 +148,9 @@ impl std::fmt::Display for Record {
             (NOT_DELIVERED, "not delivered"),
             (FINAL, "final"),
         ];
+        if self.spare > 0 {
+            write!(f, ", at {:#x}", self.spare)?;
+        }
         for (flag, word) in words {
             if self.has(flag) {
                 write!(f, ", {word}")?;
@@ -183,6 +196,29 @@ pub struct Head {
     name: [AtomicU64; 5],
     /// The name leads nowhere any more.
     pub name_is_gone: AtomicU64,
+    /// Of a block file; in the log that all of its processes share.
+    pub file: FileHead,
+}
+
+/// How far a block file has come.
+#[repr(C)]
+pub struct FileHead {
+    /// It stands there.
+    pub made: AtomicU64,
+    /// It was not there any more.
+    pub vanished: AtomicU64,
+    /// A writer saw it finished, or anybody cancelled.
+    pub finished: AtomicU64,
+    /// A reader saw its end, or anybody that it is cancelled.
+    pub drained: AtomicU64,
+    /// No writer will come any more.
+    pub abandoned: AtomicU64,
+    /// Blocks that were completed.
+    pub filled: AtomicU64,
+    /// Places that writers chose.
+    pub chosen: AtomicU64,
+    /// Of a session's file, by part: the number of its block file.
+    pub parts: [AtomicU64; 4],
 }
 
 impl Head {
@@ -207,6 +243,10 @@ impl Head {
         self.records.store(0, Relaxed);
         self.name[0].store(0, Relaxed);
         self.name_is_gone.store(0, Relaxed);
+        let FileHead { made, vanished, finished, drained, abandoned, filled, chosen, parts } = &self.file;
+        for word in [made, vanished, finished, drained, abandoned, filled, chosen].into_iter().chain(parts) {
+            word.store(0, Relaxed);
+        }
     }
 }
 

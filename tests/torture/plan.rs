@@ -16,7 +16,7 @@ numbered! {
 
 numbered! {
     /// Which process of a channel; the last ones have none of their own.
-    Side { Publisher, Consumer, Resetter, Racer, Cleaner }
+    Side { Publisher, Consumer, Resetter, Racer, Cleaner, Writer, Reader, Host }
 }
 
 numbered! {
@@ -114,6 +114,88 @@ pub fn channels(seed: u64) -> Vec<Channel> {
         .collect()
 }
 
+/// A block file, and those who work on it.
+#[derive(Debug, Clone, Copy)]
+pub struct File {
+    pub block_bytes: usize,
+    pub blocks: usize,
+    /// How many blocks are filled before it is finished.
+    pub len: u64,
+    /// Where in the named file it begins.
+    pub base: u64,
+    /// Processes a side, and threads in each at most.
+    pub writers: u32,
+    pub readers: u32,
+    pub threads: u32,
+    /// It ends by a block that is completed empty, or else by `finish`.
+    pub ends_by_empty: bool,
+    /// It is cancelled when so many blocks were filled.
+    pub cancelled_after: Option<u64>,
+    /// No writer comes any more when so many blocks were filled.
+    pub abandoned_after: Option<u64>,
+    /// Of eight claims, for how many the writer chooses the place: then there are holes.
+    pub chosen: u64,
+    /// Somebody holds it open all the time who neither writes nor reads.
+    pub is_held: bool,
+    /// Whoever follows the last one of a side that died comes when all of the other side were told of it.
+    pub is_patient: bool,
+    /// Block files of a session that are parts of one file; none without a session.
+    pub parts: u32,
+}
+
+/// Bytes between the beginnings of two parts.
+pub const PART: u64 = 1 << 44;
+/// Behind its part's beginning, from where on writers choose.
+pub const CHOSEN: u64 = 1 << 40;
+
+impl File {
+    pub fn base_of(&self, part: u32) -> u64 {
+        self.base + u64::from(part) * PART
+    }
+
+    /// The nth place that is chosen.
+    pub fn chosen_place(&self, part: u32, nth: u64) -> u64 {
+        self.base_of(part) + CHOSEN + nth * 3 * self.block_bytes as u64
+    }
+
+    pub fn part_of(&self, offset: u64) -> u32 {
+        (offset / PART) as u32
+    }
+
+    /// Which range of its part it is, from 0, where it was not chosen.
+    pub fn ticket_of(&self, offset: u64) -> Option<u64> {
+        let behind = offset.checked_sub(self.base_of(self.part_of(offset)))?;
+        (behind < CHOSEN).then_some(behind / self.block_bytes as u64)
+    }
+}
+
+pub fn file(seed: u64, climate: Climate, number: u32, generation: u32) -> File {
+    let mut dice = Dice::new(mix(seed ^ mix(u64::from(number) << 32 | u64::from(generation))));
+    let block_bytes = [1, 1, 1, 2, 4, 16][dice.below(6) as usize] * 4096;
+    let most_blocks = [1, 2, 3, 4, 8, 32][dice.below(6) as usize];
+    let len = 20 + dice.below(160);
+    let mut some = || 1 + dice.below(3) as u32;
+    let (writers, readers, threads) = (some(), some(), some());
+    // Who is stopped while it asks keeps all others from asking.
+    let is_of_session = one_in(&mut dice, 4) && !matches!(climate, Climate::Stops | Climate::Everything);
+    File {
+        block_bytes,
+        blocks: most_blocks.min((256 << 10) / block_bytes),
+        len,
+        base: [0, 0, 12_345, 1 << 33][dice.below(4) as usize] * u64::from(!is_of_session),
+        writers,
+        readers,
+        threads,
+        ends_by_empty: one_in(&mut dice, 2),
+        cancelled_after: one_in(&mut dice, 5).then(|| dice.below(len)),
+        abandoned_after: one_in(&mut dice, 6).then(|| dice.below(len)),
+        chosen: [0, 0, 2, 8][dice.below(4) as usize],
+        is_held: one_in(&mut dice, 2),
+        is_patient: one_in(&mut dice, 2),
+        parts: if is_of_session { 1 + dice.below(3) as u32 } else { 0 },
+    }
+}
+
 fn one_in(dice: &mut Dice, many: u64) -> bool {
     dice.below(many) == 0
 }
@@ -128,16 +210,27 @@ fn scaled(dice: &mut Dice, most: u64) -> u64 {
 fn step(dice: &mut Dice, side: Side, kind: Kind) -> &'static str {
     let is_private = kind == Kind::Private;
     // What is private lives briefly: half of them are to die while they come or go.
-    let comes_or_goes = is_private && one_in(dice, 2);
+    let is_of_file = side >= Side::Writer;
+    let comes_or_goes = is_private && one_in(dice, 2) || is_of_file && one_in(dice, 4);
     let is_of_side = |step: &&&str| match side {
-        _ if comes_or_goes => ["private", "create", "open", "attach", "detach", "unlink"].contains(&room(step)),
+        _ if comes_or_goes && is_private => {
+            ["private", "create", "open", "attach", "detach", "unlink"].contains(&room(step))
+        }
         Side::Publisher => ["open", "attach", "send", "call", "flow", "sleep", "detach"].contains(&room(step)),
         Side::Consumer => ["open", "attach", "consume", "reply", "flow", "sleep", "detach"].contains(&room(step)),
         Side::Resetter => ["create", "reclaim", "unlink", "detach"].contains(&room(step)),
         Side::Racer => ["create", "open", "attach", "detach", "unlink", "reclaim"].contains(&room(step)),
         Side::Cleaner => room(step) == "unlink",
+        // What files have to themselves is what is to be reached.
+        Side::Writer | Side::Reader if comes_or_goes => ["open", "attach", "detach", "sleep"].contains(&room(step)),
+        Side::Writer if **step == "give-back:writer" => true,
+        Side::Writer => ["claim", "complete", "finish", "cancel", "block"].contains(&room(step)),
+        Side::Reader if **step == "give-back:reader" => true,
+        Side::Reader => ["take", "free", "cancel", "block"].contains(&room(step)),
+        Side::Host => ["create", "open", "attach", "detach", "consume", "reply", "cancel"].contains(&room(step)),
     };
-    let steps: Vec<_> = antiphon::steps::ALL.iter().filter(is_of_side).collect();
+    let of_blocks = if side >= Side::Writer { antiphon::steps::OF_BLOCKS } else { &[] };
+    let steps: Vec<_> = antiphon::steps::ALL.iter().chain(of_blocks).filter(is_of_side).collect();
     steps[dice.below(steps.len() as u64) as usize]
 }
 
@@ -158,10 +251,13 @@ pub fn life(climate: Climate, dice: &mut Dice, side: Side, kind: Kind) -> Life {
         Side::Publisher | Side::Consumer => 1 << dice.below(9),
         Side::Resetter => 1,
         Side::Racer | Side::Cleaner => 1 << dice.below(6),
+        Side::Writer | Side::Reader => 1 << dice.below(7),
+        Side::Host => 1 << dice.below(10),
     };
     let operations = 1 + dice.below(most) as u32 + most as u32 / 2;
     let nth = 1 + scaled(dice, 7) as u32;
-    let at_the_door = side > Side::Consumer || one_in(dice, if kind == Kind::Private { 1 } else { 3 });
+    let is_of_file = side >= Side::Writer;
+    let at_the_door = side > Side::Consumer && !is_of_file || one_in(dice, if kind == Kind::Private { 1 } else { 3 });
     let ending = match dice.below(20) {
         0 | 1 => Ending::Leaves,
         2 => Ending::Exits,
@@ -170,13 +266,14 @@ pub fn life(climate: Climate, dice: &mut Dice, side: Side, kind: Kind) -> Life {
     };
     let few = if all { 4 } else { 1 };
     let mut stop = Stop { step: step(dice, side, kind), nth, millis: 50 + scaled(dice, 11) as u32 };
-    if ["send", "call", "consume", "reply", "flow", "sleep"].contains(&room(stop.step)) {
+    let inside = ["send", "call", "consume", "reply", "flow", "sleep", "claim", "complete", "finish", "take", "free"];
+    if inside.contains(&room(stop.step)) {
         stop.millis += dice.below(800) as u32;
     } else {
         stop.nth = 1; // And short: who stops at the door keeps all others of the name out.
     }
     let stops = is(Climate::Stops) && one_in(dice, 4 * few);
-    let has_few = is(Climate::FewDescriptors) && side != Side::Cleaner && one_in(dice, few);
+    let has_few = is(Climate::FewDescriptors) && ![Side::Cleaner, Side::Host].contains(&side) && one_in(dice, few);
     let forks = is(Climate::Forks) && one_in(dice, few);
     let naps = if one_in(dice, 3) { dice.roll() | 1 } else { 0 };
     Life {

@@ -10,9 +10,10 @@ use crate::history::{History, Life, done};
 use crate::log::{Log, Outcome, Record, What, now};
 use crate::plan::{self, Channel, Climate, Kind, Side};
 use crate::support::{Dice, say};
-use crate::worker::{Orders, Worker, log_path};
+use crate::worker::{Orders, Worker, all_steps, log_path};
 use antiphon::Error;
 use antiphon::census::{self, Entry, RemoveOptions, State};
+use crowd::Crowd;
 use private::Pair;
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
@@ -21,6 +22,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+#[path = "files/crowd.rs"]
+mod crowd;
 #[path = "private.rs"]
 mod private;
 
@@ -44,6 +47,7 @@ struct Round {
     /// In some rounds the first channel is held open all the time: so nobody may make it anew.
     held: Option<antiphon::Channel>,
     pairs: Vec<Pair>,
+    crowds: Vec<Crowd>,
     /// What was in /dev/shm before.
     before: BTreeSet<String>,
 }
@@ -52,6 +56,8 @@ struct Round {
 struct Slot {
     orders: Orders,
     log: Log,
+    /// Of its other threads, where it may have some.
+    others: Vec<Log>,
     running: Option<Running>,
     is_finished: bool,
     /// It waits for the other end to go, so that the region is made anew.
@@ -107,6 +113,7 @@ pub fn run(test: &str, words: &[String]) {
         last_pid: 0,
         held: None,
         pairs: Vec::new(),
+        crowds: Vec::new(),
         before: names_in_shm(),
     };
     round.run();
@@ -147,9 +154,11 @@ impl Round {
         }
         let alone = self.slots.len();
         self.add_pairs();
+        self.add_crowds();
         let is_over = |round: &Round| {
             let mut working = round.slots.iter().filter(|slot| slot.is_ordinary());
-            working.all(|slot| slot.is_finished) && round.slots.iter().all(|slot| slot.running.is_none())
+            let is_idle = round.slots.iter().all(|slot| slot.running.is_none());
+            working.all(|slot| slot.is_finished) && is_idle && round.are_files_over()
         };
         // Not where others are stopped: one that is stopped at the door would keep this process from letting it go on.
         if !self.has_stops() && self.dice.below(2) == 0 {
@@ -157,8 +166,18 @@ impl Round {
             let options = options.persistent(channels[0].kind == Kind::Persistent);
             self.held = options.create(&self.name(0)).ok();
         }
-        let until = Instant::now() + PATIENCE_WITH_ALL;
+        let mut until = Instant::now() + PATIENCE_WITH_ALL;
+        let mut last = Instant::now();
         while !is_over(self) && self.violations.is_empty() {
+            // Where the whole machine was asleep, or all of this was stopped, nobody has hung.
+            let asleep = last.elapsed();
+            last = Instant::now();
+            if asleep > PATIENCE / 8 {
+                until += asleep;
+                for running in self.slots.iter_mut().filter_map(|slot| slot.running.as_mut()) {
+                    running.progress.1 = last;
+                }
+            }
             if Instant::now() > until {
                 self.violations.push(self.why_no_end());
             }
@@ -168,6 +187,9 @@ impl Round {
             }
             for pair in 0..self.pairs.len() {
                 self.look_after_pair(pair);
+            }
+            for crowd in 0..self.crowds.len() {
+                self.look_after_crowd(crowd);
             }
             if has_own_shm && matches!(self.orders.climate, Climate::SmallSharedMemory) {
                 self.move_ballast();
@@ -195,6 +217,7 @@ impl Round {
             let _ = std::fs::remove_dir_all(&self.orders.folder);
         } else {
             // The logs tell what there is to tell.
+            self.remove_files();
             let doors = (0..doors::NAMES).map(|which| format!("{}{which}", self.name(100)));
             let privates = self.pairs.iter().filter_map(|pair| pair.name().cloned()).collect::<Vec<_>>();
             for name in
@@ -223,12 +246,12 @@ impl Round {
             ..self.orders.clone()
         };
         let log = Log::open(&orders.log_path());
-        Slot { orders, log, running: None, is_finished: false, waits_for_reset: false }
+        Slot { orders, log, others: Vec::new(), running: None, is_finished: false, waits_for_reset: false }
     }
 
     fn name(&self, channel: u32) -> String {
         match channel {
-            // Who makes a private one learns its name then.
+            // Who makes a private one learns its name then; a file's is its session.
             private::FIRST.. => String::new(),
             100 => format!("{}-d", self.orders.name),
             number => format!("{}-{number}", self.orders.name),
@@ -272,6 +295,7 @@ impl Round {
                     }
                 }
             }
+            Side::Writer | Side::Reader | Side::Host => {}
             Side::Racer | Side::Cleaner => {
                 let mut working = self.slots.iter().filter(|slot| slot.is_ordinary());
                 if !working.all(|slot| slot.is_finished) {
@@ -294,6 +318,9 @@ impl Round {
             Side::Resetter => "reset",
             Side::Racer => "race",
             Side::Cleaner => "clean",
+            Side::Writer => "write",
+            Side::Reader => "read",
+            Side::Host => "host",
         };
         let head = slot.log.head();
         head.dying_at.store(0, Relaxed);
@@ -310,7 +337,7 @@ impl Round {
             started,
             killed_from_outside: None,
             stopped_until: None,
-            progress: (slot.log.count(), Instant::now()),
+            progress: (slot.count(), Instant::now()),
         });
     }
 
@@ -324,6 +351,7 @@ impl Round {
     fn watch(&mut self, at: usize) {
         let waits_for_nobody = self.waits_for_nobody(at);
         let slot = &mut self.slots[at];
+        let count = slot.count();
         let Some(running) = &mut slot.running else { return };
         let pid = running.child.id();
         let mut status = 0;
@@ -342,7 +370,6 @@ impl Round {
                     signal(pid, libc::SIGCONT);
                 }
             }
-            let count = slot.log.count();
             if count != running.progress.0 || running.stopped_until.is_some() {
                 running.progress = (count, Instant::now());
             } else if running.progress.1.elapsed() > PATIENCE {
@@ -351,7 +378,11 @@ impl Round {
                 let (channel, side) = (slot.orders.channel, slot.orders.side);
                 let first = records.last().map_or(0, |last| last.time);
                 let what = format!("hangs: channel {channel}, {side:?}, process {pid}, last wrote: {last}");
-                self.violations.push(format!("{what}\n{}", self.history(channel).around(first, u64::MAX)));
+                let why = match side >= Side::Writer {
+                    true => self.why_it_hangs(at),
+                    false => self.history(channel).around(first, u64::MAX),
+                };
+                self.violations.push(format!("{what}\n{why}"));
             } else if running.killed_from_outside.is_none() && (slot.waits_for_reset || waits_for_nobody) {
                 running.killed_from_outside = Some(now());
                 self.figures.add("killed from outside", 1);
@@ -386,13 +417,16 @@ impl Round {
                 Side::Resetter => "killed at create",
                 Side::Racer => "killed racers at the door",
                 Side::Cleaner => "killed cleaners",
+                Side::Writer => "killed writers",
+                Side::Reader => "killed readers",
+                Side::Host => "killed hosts",
             };
             // Counted already where that was how.
             if running.killed_from_outside.is_none() {
                 self.figures.add(who, 1);
             }
             let step = head.died_at_step.load(Relaxed);
-            if let Some(step) = step.checked_sub(1).and_then(|step| antiphon::steps::ALL.get(step as usize)) {
+            if let Some(step) = step.checked_sub(1).and_then(|step| all_steps().nth(step as usize)) {
                 self.figures.add(&format!("step {step}"), 1);
             }
         } else if died.is_some() {
@@ -421,14 +455,17 @@ impl Round {
 
     /// All live and die, and the round does not come to its end.
     fn why_no_end(&self) -> String {
-        let working = self.slots.iter().filter(|slot| slot.is_ordinary() && !slot.is_finished);
-        let working = working.map(|slot| {
+        let works = |slot: &&Slot| slot.is_ordinary() && !slot.is_finished || slot.running.is_some();
+        let working = self.slots.iter().filter(works).map(|slot| {
             let Orders { channel, side, incarnation, .. } = slot.orders;
             let last = slot.log.records().last().map(Record::to_string).unwrap_or_default();
             format!("channel {channel}, {side:?} #{incarnation}, last wrote: {last}")
         });
         let working = working.collect::<Vec<_>>().join("\n");
-        format!("hangs: the round does not end:\n{working}\nin shared memory: {:?}", names_in_shm())
+        let is_open = |which: &usize| self.crowds[*which].is_open();
+        let files = (0..self.crowds.len()).filter(is_open).map(|which| self.how_it_stands(which));
+        let files = files.collect::<Vec<_>>().join("\n");
+        format!("hangs: the round does not end:\n{working}\n{files}\nin shared memory: {:?}", names_in_shm())
     }
 
     /// After a violation: the rest is of no interest.

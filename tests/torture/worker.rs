@@ -121,7 +121,7 @@ fn at_step(step: &'static str) {
     }
     if let Ending::AtStep { step: last, nth } = life.ending {
         if last == step && !is_child() && DYING.fetch_add(1, Relaxed) + 1 == nth {
-            let number = antiphon::steps::ALL.iter().position(|one| *one == step);
+            let number = all_steps().position(|one| *one == step);
             head().died_at_step.store(number.map_or(0, |number| number as u32 + 1), Relaxed);
             die();
         }
@@ -133,6 +133,11 @@ fn at_step(step: &'static str) {
             unsafe { libc::raise(libc::SIGSTOP) };
         }
     }
+}
+
+/// A channel's and a block file's.
+pub fn all_steps() -> impl Iterator<Item = &'static &'static str> {
+    antiphon::steps::ALL.iter().chain(antiphon::steps::OF_BLOCKS)
 }
 
 /// One working process.
@@ -176,6 +181,30 @@ impl Worker {
         }
         antiphon::steps::watch(at_step);
         worker
+    }
+
+    /// Another thread of this process, with a log and dice of its own.
+    pub fn thread(&self, nth: u32) -> Worker {
+        let orders = Orders { slot: self.orders.slot + nth, ..self.orders.clone() };
+        let log: &'static Log = Box::leak(Box::new(Log::open(&orders.log_path())));
+        let dice = plan::dice(orders.seed ^ u64::from(nth), orders.channel, orders.side, orders.incarnation);
+        // The fuse and the fork are the first one's.
+        let life = Life { fork: None, has_few_descriptors: false, ..self.life };
+        Worker { orders, log, dice, life, number: nth << 24, descriptors: Vec::new(), fuse: self.fuse }
+    }
+
+    /// The same thread with the log of the other side, whose operations have other numbers.
+    pub fn beside(&self, side: Side) -> Worker {
+        let orders = Orders { side, ..self.orders.clone() };
+        let log: &'static Log = Box::leak(Box::new(Log::open(&orders.log_path())));
+        Worker { orders, log, number: self.number, ..self.thread(0) }
+    }
+
+    /// This thread does nothing more.
+    pub fn log_leaving(&mut self) {
+        self.number += 1;
+        let begun = self.begin(What::Leave, How::Drop);
+        self.log.append(begun);
     }
 
     pub fn options(&self) -> ChannelOptions {
@@ -272,7 +301,9 @@ impl Worker {
             self.remark(&format!("{record}: {error:?}"));
         }
         // What it says about the name has to be so.
-        if !error.to_string().contains(&self.orders.name) && outcome != Outcome::Other {
+        let text = error.to_string();
+        let tells_name = text.contains(&self.orders.name) || text.contains(crate::files::NAME);
+        if !tells_name && outcome != Outcome::Other {
             self.remark(&format!("{record}: the error does not tell the name: {error}"));
             outcome = Outcome::Other;
         }
@@ -346,6 +377,13 @@ impl Worker {
     }
 }
 
+/// The end of this process, with something in hand.
+pub fn exit_with<T>(in_hand: T) -> ! {
+    std::mem::forget(in_hand);
+    head().dying_at.store(crate::log::now(), Relaxed);
+    std::process::exit(0)
+}
+
 static FUSE_THREAD: OnceLock<std::thread::Thread> = OnceLock::new();
 
 pub fn outcome_of(error: &Error) -> Outcome {
@@ -366,6 +404,11 @@ pub fn outcome_of(error: &Error) -> Outcome {
         Error::SeatTaken { .. } => Outcome::SeatTaken,
         Error::Stuck { .. } => Outcome::Stuck,
         Error::Forked { .. } => Outcome::Forked,
+        Error::Unfilled { .. } => Outcome::Unfilled,
+        Error::Finished { .. } => Outcome::Finished,
+        Error::Cancelled { .. } => Outcome::Cancelled,
+        Error::NoHost { .. } => Outcome::NoHost,
+        Error::NoFile { .. } => Outcome::NoFile,
         Error::System { source, .. } if source.raw_os_error() == Some(libc::EMFILE) => Outcome::NoDescriptors,
         _ => Outcome::Other,
     }
