@@ -199,6 +199,7 @@ pub struct Watchdog(std::sync::mpsc::Sender<()>);
 
 impl Watchdog {
     pub fn new(what: &'static str) -> Watchdog {
+        prefix(); // Building takes as long as it takes.
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         std::thread::spawn(move || {
             if receiver.recv_timeout(2 * PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
