@@ -398,8 +398,10 @@ fn check_errors(history: &FileHistory, ranges: &BTreeMap<u64, Range>, found: &mu
                 Outcome::Begun | Outcome::Fine | Outcome::Nothing | Outcome::Finished | Outcome::End => {}
                 Outcome::PeerDied => {
                     let of_side = if is_of_session { Side::Host } else { other };
+                    // A host stands in for the writer that it gave a file to, until that comes.
+                    let is_file_of_session = history.plan.parts > 0 && side == Side::Reader;
                     let is_it = |life: &&Life| {
-                        life.side == of_side
+                        (life.side == of_side || is_file_of_session && life.side == Side::Host)
                             && life.died.is_some_and(|died| died <= end)
                             && (ended.limit == 0 || ended.limit == life.pid)
                     };
