@@ -288,9 +288,9 @@ impl Round {
                         self.slots[one].waits_for_reset = false;
                     }
                     self.start(at);
-                    // Nobody else may live meanwhile.
+                    // Nobody else of the channel may live meanwhile. Whoever is stopped goes on: one may keep the door.
                     while self.slots[at].running.is_some() && self.violations.is_empty() {
-                        self.watch(at);
+                        (0..self.slots.len()).for_each(|at| self.watch(at));
                         std::thread::sleep(Duration::from_micros(200));
                     }
                 }

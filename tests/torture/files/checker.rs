@@ -327,7 +327,11 @@ fn check_ends(history: &FileHistory, ranges: &BTreeMap<u64, Range>, found: &mut 
         if first_end > one.end() {
             found.push((None, violation("untrue", one, "nobody had begun to end it")));
         }
-        if let Some((offset, _)) = ranges.iter().find(pending(one.begun.time, one.end())) {
+        // Who reads one part by itself says which.
+        let part = one.begun.spare.checked_sub(1);
+        let is_of = |offset: u64| part.is_none_or(|part| part == u64::from(history.plan.part_of(offset)));
+        let mut of_it = ranges.iter().filter(|(offset, _)| is_of(**offset));
+        if let Some((offset, _)) = of_it.find(pending(one.begun.time, one.end())) {
             found.push((Some(*offset), violation("untrue", one, &format!("{offset:#x} was still to be read"))));
         }
     }

@@ -57,7 +57,9 @@ fn drain(worker: &mut Worker, here: &Orientation, part: u64, id: FileId) {
     let mut hands = worker.beside(Side::Reader);
     loop {
         hands.number += 1;
-        let begun = hands.begin(What::Take, How::TryClaim);
+        let mut begun = hands.begin(What::Take, How::TryClaim);
+        // It reads one part after the other: the end of one is not the file's.
+        begun.spare = part + 1;
         hands.log.append(begun);
         let taken = reader.try_claim();
         if !reader::take(here, &mut hands, &begun, taken, false) {
