@@ -206,7 +206,7 @@ fn a_stopped_holder_of_the_door_is_told_of_and_makes_nobody_hang() {
     for step in ["create:at-the-door", "create:reserved", "create:belled"] {
         let name = unique("door");
         let mut child = Peer::start(test, "maker", &[&name, &format!("stop {step}")]);
-        victim_has_stopped(&child);
+        child.has_stopped();
         let entry = is_listed(&name).unwrap();
         assert_eq!(entry.state, State::Changing, "{step}: {}", entry.why);
         let refused = entry.remove(MINE());
@@ -218,14 +218,6 @@ fn a_stopped_holder_of_the_door_is_told_of_and_makes_nobody_hang() {
         entry.remove(MINE()).unwrap();
         assert_nothing_left(&name);
     }
-}
-
-fn victim_has_stopped(child: &Peer) {
-    let mut status = 0;
-    // SAFETY: waits for a change of a child of this process, and has a place for the answer.
-    let waited = unsafe { libc::waitpid(child.pid() as i32, &raw mut status, libc::WUNTRACED) };
-    assert_eq!(waited, child.pid() as i32);
-    assert!(libc::WIFSTOPPED(status));
 }
 
 #[test]

@@ -646,11 +646,7 @@ fn a_caller_in_the_middle_of_a_call_is_told_that_the_host_died() {
     let mut victim = host_process(this_test!(), id);
     let session = Session::connect(id).unwrap();
     let writer = session.write(b"before").unwrap();
-    victim.signal(libc::SIGSTOP);
-    let mut status = 0;
-    // SAFETY: a child of ours and a place for the answer, which comes when it has stopped.
-    let waited = unsafe { libc::waitpid(victim.pid() as i32, &raw mut status, libc::WUNTRACED) };
-    assert!(waited == victim.pid() as i32 && libc::WIFSTOPPED(status));
+    victim.stop();
     let calling = thread::spawn(move || session.write(b"in the middle"));
     // It sits in the publisher's seat, from which it asks.
     let name = format!("{id:016X}");

@@ -2,7 +2,7 @@
 
 use crate::intruder::{Intruder, has_paths};
 use crate::support::{self, Peer, Watchdog, hear, role, say};
-use crate::{MINE, Thing, is_listed, look, this_test, victim, victim_has_stopped};
+use crate::{MINE, Thing, is_listed, look, this_test, victim};
 use antiphon::blocks::{BlockFile, BlockFileOptions, FileId};
 use antiphon::census::{self, Block, BlockState, Entry, FileEnd, Kind, Sitter, State};
 use antiphon::{Channel, ChannelOptions, Error};
@@ -269,7 +269,7 @@ fn who_is_stopped_at_a_block_files_door_is_told_of_and_makes_nobody_hang() {
         let id = unique();
         let [session, file] = words(id);
         let mut child = Peer::start(test, "maker", &[&session, &file, &format!("stop {step}")]);
-        victim_has_stopped(&child);
+        child.has_stopped();
         let entry = is_listed(&id.to_string()).unwrap();
         assert_eq!(entry.state, State::Changing, "{step}: {}", entry.why);
         let refused = entry.remove(MINE());

@@ -167,7 +167,7 @@ fn a_maker_that_was_taken_for_dead_before_it_came_to_the_door_makes_it_anew() {
     let _watchdog = Watchdog::new("taken for dead", support::PATIENCE);
     let name = unique("early");
     let mut child = Peer::start(test, "maker", &[&name, "stop create:anchored"]);
-    crate::victim_has_stopped(&child);
+    child.has_stopped();
     let entry = is_listed(&name).unwrap();
     assert_eq!(entry.state, State::LeftOver, "nothing shows that it lives: {}", entry.why);
     entry.remove(MINE()).unwrap();

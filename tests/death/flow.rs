@@ -282,7 +282,7 @@ fn a_consumer_is_told_of_its_messages_dead_publisher_though_another_came_and_lef
         let pid = victim.pid();
         let mut message = consumer.consume().unwrap();
         // The first round of several is given back, and the next one does not come.
-        victim.signal(libc::SIGSTOP);
+        victim.stop();
         let at = name.clone();
         on_step(move |here| {
             if here == "consume:round-passed" {

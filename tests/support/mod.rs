@@ -124,6 +124,20 @@ impl Peer {
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
+    /// Waits until it is stopped, by whomever.
+    pub fn has_stopped(&self) {
+        let (pid, mut status) = (self.child.id() as i32, 0);
+        // SAFETY: a child that was not waited for, and a place for the answer.
+        let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED) };
+        assert!(waited == pid && libc::WIFSTOPPED(status));
+    }
+
+    /// Stops it, and waits until it is: a signal is on its way for a while.
+    pub fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        self.has_stopped();
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
