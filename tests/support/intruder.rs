@@ -35,6 +35,14 @@ unsafe impl Send for Intruder {}
 // SAFETY: as above.
 unsafe impl Sync for Intruder {}
 
+/// Takes a region's name away, whatever stands in it, and in the registry where there is one.
+#[allow(dead_code)] // Not every test needs it.
+pub fn unlink(name: &str) {
+    let name = CString::new(format!("/{name}")).unwrap();
+    // SAFETY: a NUL-terminated name.
+    unsafe { libc::shm_unlink(name.as_ptr()) };
+}
+
 impl Intruder {
     pub fn new(name: &str) -> Intruder {
         let name = CString::new(format!("/{name}")).unwrap();
