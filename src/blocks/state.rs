@@ -68,6 +68,7 @@ impl Holder {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Present {
     pub(crate) others: usize,
+    pub(crate) writers: usize,
     pub(crate) other_writers: usize,
     pub(crate) readers: usize,
 }
@@ -117,24 +118,6 @@ impl Shared {
         Ok(seen)
     }
 
-    /// How many processes that live write it, with this one if it does.
-    pub(crate) fn living_writers(&self) -> Result<usize, Error> {
-        self.living(Side::Writers)
-    }
-
-    /// How many read it, likewise.
-    pub(crate) fn living_readers(&self) -> Result<usize, Error> {
-        self.living(Side::Readers)
-    }
-
-    fn living(&self, side: Side) -> Result<usize, Error> {
-        let sitters = self.sitters()?;
-        let plays = |(number, sitter): &(_, Sitter)| {
-            matches!(sitter, Sitter::Alive { .. }) && self.says_to_play(*number, side)
-        };
-        Ok(sitters.iter().filter(|sitter| plays(sitter)).count())
-    }
-
     /// Whether it is finished, and everything was read: also that it is empty.
     pub(crate) fn is_done(&self) -> bool {
         let table = self.hall().table;
@@ -169,9 +152,10 @@ impl Shared {
         let mut present = Present::default();
         for (number, sitter) in self.sitters()? {
             if matches!(sitter, Sitter::Alive { .. }) {
-                let is_other = !self.is_mine(number);
+                let (is_other, writes) = (!self.is_mine(number), self.says_to_play(number, Side::Writers));
                 present.others += usize::from(is_other);
-                present.other_writers += usize::from(is_other && self.says_to_play(number, Side::Writers));
+                present.writers += usize::from(writes);
+                present.other_writers += usize::from(is_other && writes);
                 present.readers += usize::from(self.says_to_play(number, Side::Readers));
             }
         }

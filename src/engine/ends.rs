@@ -53,7 +53,7 @@ impl Filling {
                 holder.is_alive && holder.writes && is_another
             });
             // Two threads of one process are two as well.
-            let others = writer.file().shared().living_writers()?.saturating_sub(1);
+            let others = writer.file().shared().present()?.writers.saturating_sub(1);
             if others > 0 && !posix.replace {
                 let pid = other.map_or_else(std::process::id, |holder| holder.pid);
                 return Err(Error::InUse { name: writer.id().to_string(), pid });
@@ -92,7 +92,7 @@ impl Filling {
                 }
                 Err(error @ Error::TimedOut { .. }) => match lost {
                     // One that came meanwhile, and takes its time.
-                    Some(_) if self.writer.file().shared().living_readers()? > 0 => lost = None,
+                    Some(_) if self.writer.file().shared().present()?.readers > 0 => lost = None,
                     Some((_, lost)) => return Err(lost),
                     None => return Err(error),
                 },
@@ -236,7 +236,7 @@ impl Emptying {
 fn will_come(reader: &FileReader) -> Result<bool, Error> {
     let mut will_come = false;
     for (_, part) in reader.parts() {
-        will_come |= part.shared().living_writers()? > 0 || part.shared().is_whole()?;
+        will_come |= part.shared().present()?.writers > 0 || part.shared().is_whole()?;
     }
     Ok(will_come)
 }

@@ -94,7 +94,7 @@ impl Entry {
 
     fn present(&self) -> Present {
         // Who cannot be looked at has it open, for all one knows.
-        let all = Present { others: 1, other_writers: 1, readers: 1 };
+        let all = Present { others: 1, writers: 1, other_writers: 1, readers: 1 };
         self.file.shared().present().unwrap_or(all)
     }
 
