@@ -54,10 +54,8 @@ fn text(bytes: &[u8]) -> String {
 /// What stands in shared memory under the names of a process that measures.
 fn names(pid: u32) -> Vec<String> {
     let stem = format!("bench-{pid}");
-    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let is_its = |name: &String| name.trim_start_matches("sem.").starts_with(&stem);
-    names.filter(is_its).collect()
+    support::names_in_shm().into_iter().filter(is_its).collect()
 }
 
 fn assert_left_nothing(pid: u32) {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
-use support::{PATIENCE, Peer, Watchdog, hear, role, say, unique};
+use support::{PATIENCE, Peer, Watchdog, hear, names_in_shm, role, say, unique};
 
 const BLOCK: usize = 64 << 10;
 
@@ -37,6 +37,21 @@ impl Scratch {
         Folder::open(&self.to()).unwrap()
     }
 
+    /// A directory or a file to be sent, of many blocks.
+    fn plant(&self, is_tree: bool) {
+        match is_tree {
+            true => plant(&self.from(), 300),
+            false => fs::write(self.from(), bytes(0, 40 * BLOCK + 9)).unwrap(),
+        }
+    }
+
+    fn assert_arrived(&self, is_tree: bool) {
+        match is_tree {
+            true => assert_same_tree(&self.from(), &self.to().join("name"), false),
+            false => assert_same(&self.from(), &self.to().join("name")),
+        }
+    }
+
     /// What stands in the directory that is received into.
     fn received(&self) -> Vec<String> {
         let names = fs::read_dir(self.to()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -48,6 +63,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        open_up(&self.from());
+        open_up(&self.to().join("name"));
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -63,12 +80,7 @@ fn session() -> (Host, Session) {
 fn assert_nothing_left(host: Host) {
     let id = format!("{:016X}", host.id());
     drop(host);
-    let left: Vec<_> = fs::read_dir("/dev/shm")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.contains(&id))
-        .collect();
+    let left: Vec<_> = names_in_shm().into_iter().filter(|name| name.contains(&id)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -204,7 +216,7 @@ fn assert_same_tree(from: &Path, to: &Path, is_kept: bool) {
     }
 }
 
-/// So that it can be removed.
+/// So that it can be removed, or replaced.
 fn open_up(top: &Path) {
     let _ = fs::set_permissions(top.join("deep/deeper"), fs::Permissions::from_mode(0o750));
 }
@@ -222,7 +234,6 @@ fn a_directory_arrives_with_all_that_is_in_it() {
             assert_same_tree(&scratch.from(), &scratch.to().join("name"), is_kept);
             open_up(&scratch.to().join("name"));
         }
-        open_up(&scratch.from());
     }
     assert_nothing_left(host);
 }
@@ -352,10 +363,7 @@ fn what_a_dead_receiver_has_written_is_taken_over() {
     let (host, session) = session();
     for is_tree in [false, true] {
         let scratch = Scratch::new("taken-over");
-        match is_tree {
-            true => plant(&scratch.from(), 300),
-            false => fs::write(scratch.from(), bytes(0, 40 * BLOCK + 9)).unwrap(),
-        }
+        scratch.plant(is_tree);
         thread::scope(|scope| {
             let sender = scope.spawn(|| Posix::new().patience(PATIENCE).send(&session, &scratch.from(), b"name"));
             for until in [1, 5 * BLOCK as u64] {
@@ -369,12 +377,7 @@ fn what_a_dead_receiver_has_written_is_taken_over() {
             sender.join().unwrap().unwrap();
         });
         assert_eq!(scratch.received(), ["name"]);
-        match is_tree {
-            true => assert_same_tree(&scratch.from(), &scratch.to().join("name"), false),
-            false => assert_same(&scratch.from(), &scratch.to().join("name")),
-        }
-        open_up(&scratch.from());
-        open_up(&scratch.to().join("name"));
+        scratch.assert_arrived(is_tree);
     }
     assert_nothing_left(host);
 }
@@ -389,10 +392,7 @@ fn a_dead_sender_is_named_and_the_next_one_begins_anew() {
     let (host, session) = session();
     for is_tree in [false, true] {
         let scratch = Scratch::new("dead-sender");
-        match is_tree {
-            true => plant(&scratch.from(), 300),
-            false => fs::write(scratch.from(), bytes(0, 40 * BLOCK + 9)).unwrap(),
-        }
+        scratch.plant(is_tree);
         // Seen by the receiver while it dies; dead before there was one.
         for is_seen in [true, false] {
             let until = if is_seen { 10 * BLOCK as u64 } else { 1 };
@@ -418,12 +418,7 @@ fn a_dead_sender_is_named_and_the_next_one_begins_anew() {
         dead.kill();
         let _ = fs::remove_dir_all(scratch.to().join("name"));
         through(&Posix::new(), &session, &scratch);
-        match is_tree {
-            true => assert_same_tree(&scratch.from(), &scratch.to().join("name"), false),
-            false => assert_same(&scratch.from(), &scratch.to().join("name")),
-        }
-        open_up(&scratch.from());
-        open_up(&scratch.to().join("name"));
+        scratch.assert_arrived(is_tree);
     }
     assert_nothing_left(host);
 }
@@ -438,10 +433,7 @@ fn what_nobody_takes_over_is_removed_by_the_next() {
     for is_tree in [false, true] {
         let (host, first) = session();
         let scratch = Scratch::new("leftovers");
-        match is_tree {
-            true => plant(&scratch.from(), 300),
-            false => fs::write(scratch.from(), bytes(0, 40 * BLOCK + 9)).unwrap(),
-        }
+        scratch.plant(is_tree);
         let patience = Duration::from_millis(50);
         thread::scope(|scope| {
             let sender = scope.spawn(|| Posix::new().patience(patience).send(&first, &scratch.from(), b"name"));
@@ -459,8 +451,6 @@ fn what_nobody_takes_over_is_removed_by_the_next() {
         Posix::new().receive(&next, b"other", &scratch.folder()).unwrap();
         let received = scratch.received();
         assert!(!received.iter().any(|name| name.starts_with(".antiphon-")), "{received:?}");
-        open_up(&scratch.from());
-        open_up(&scratch.to().join("name"));
         assert_nothing_left(host);
     }
 }

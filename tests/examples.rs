@@ -126,8 +126,7 @@ fn sparse_writers_write_one_file_and_its_hole() {
     let _watchdog = Watchdog::new("sparse_writers", support::PATIENCE);
     let said = text(&run_and("sparse_writers", &[], drop));
     let session = said.lines().find_map(|line| line.strip_prefix("session ")).unwrap();
-    let left = std::fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok);
-    let left: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().contains(session)).collect();
+    let left: Vec<_> = support::names_in_shm().into_iter().filter(|name| name.contains(session)).collect();
     assert!(left.is_empty(), "{left:?}");
     assert_nothing_left(session);
     assert!(said.contains("writer  5000001 bytes from 0 on"), "{said}");

@@ -47,11 +47,7 @@ fn be_a_host(args: &[String]) {
 /// What stands in shared memory of a session: names of regions.
 fn regions(id: u64) -> Vec<String> {
     let stem = format!("{id:016X}");
-    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.contains(&stem)).collect();
-    names.sort();
-    names
+    support::names_in_shm().into_iter().filter(|name| name.contains(&stem)).collect()
 }
 
 fn assert_nothing_left(id: u64) {

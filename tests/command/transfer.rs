@@ -1,6 +1,6 @@
 //! `session`, `put`, `get` and `files`, with real files, full disks and real kills.
 
-use crate::support::{PATIENCE, Watchdog};
+use crate::support::{PATIENCE, Watchdog, names_in_shm};
 use crate::{Scratch, text};
 use antiphon::census::{RemoveOptions, State};
 use antiphon::session::Session;
@@ -87,11 +87,7 @@ impl Drop for Hosted {
             return;
         }
         assert!(status.success(), "{status}");
-        let entries = fs::read_dir("/dev/shm").into_iter().flatten();
-        let left: Vec<_> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.contains(&self.id))
-            .collect();
+        let left: Vec<_> = names_in_shm().into_iter().filter(|name| name.contains(&self.id)).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }

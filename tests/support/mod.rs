@@ -1,6 +1,7 @@
 //! What the tests share: real processes, names that stand beside each other, watchdogs.
 #![allow(dead_code, missing_docs)] // Each test file uses its part of it.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -207,19 +208,21 @@ impl Drop for Watchdog {
     }
 }
 
+/// What stands in shared memory, sorted, where the system lists it.
+pub fn names_in_shm() -> BTreeSet<String> {
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
 /// Fails if anything of the channel is left. Names must be short enough to stay as they are.
 pub fn assert_nothing_left(name: &str) {
     assert!(name.len() <= 27, "{name} would be shortened");
-    if let Ok(entries) = std::fs::read_dir("/dev/shm") {
-        let left: Vec<_> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|entry| {
-                let bare = entry.strip_prefix("sem.").unwrap_or(entry);
-                bare == name || bare.strip_prefix(name).is_some_and(|rest| rest.starts_with('+'))
-            })
-            .collect();
-        assert!(left.is_empty(), "left behind: {left:?}");
-    }
+    let is_its = |entry: &String| {
+        let bare = entry.strip_prefix("sem.").unwrap_or(entry);
+        bare == name || bare.strip_prefix(name).is_some_and(|rest| rest.starts_with('+'))
+    };
+    let left: Vec<_> = names_in_shm().into_iter().filter(is_its).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
     // Where the system lists nothing, opening has to find nothing.
     let found = antiphon::Channel::open(name);
     assert!(matches!(found, Err(antiphon::Error::NotFound { .. })), "{found:?}");

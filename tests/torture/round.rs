@@ -9,7 +9,7 @@ use crate::figures::Figures;
 use crate::history::{History, Life, done};
 use crate::log::{Log, Outcome, Record, What, now};
 use crate::plan::{self, Channel, Climate, Kind, Side};
-use crate::support::{Dice, say};
+use crate::support::{Dice, names_in_shm, say};
 use crate::worker::{Orders, Worker, all_steps, log_path};
 use antiphon::Error;
 use antiphon::census::{self, Entry, RemoveOptions, State};
@@ -744,11 +744,6 @@ const OTHERS: Channel = Channel { number: 100, capacity: 64 * 1024, kind: Kind::
 
 fn census_of(name: &str) -> Option<Entry> {
     census::look(name).ok()
-}
-
-fn names_in_shm() -> BTreeSet<String> {
-    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
 fn start(test: &str, role: &str, orders: &Orders) -> Child {

@@ -2,12 +2,13 @@
 //! next; and with a host where it is a session's. When all of a file have gone, somebody comes who brings it to its
 //! end; then it is checked, and the next one begins.
 
-use super::{Channel, PATIENCE, Round, Slot, names_in_shm, signal, start};
+use super::{Channel, PATIENCE, Round, Slot, signal, start};
 use crate::files::history::FileHistory;
 use crate::files::{FILES, FIRST, PLACES, THREADS, checker, control_path, first_incarnation, generation_of};
 use crate::history::Life;
 use crate::log::{FileHead, How, Log, Outcome, Record, What, now};
 use crate::plan::{self, Climate, File, Kind, Side};
+use crate::support::names_in_shm;
 use crate::worker::{Orders, log_path};
 use antiphon::blocks::{BlockFile, FileId};
 use std::sync::atomic::Ordering::Relaxed;
